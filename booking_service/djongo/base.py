@@ -1,0 +1,96 @@
+"""`ENGINE = "booking_service.djongo"`."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from django.db.backends.utils import debug_transaction
+from django.utils.functional import cached_property
+from django_mongodb_backend import base
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from .collections import SessionBoundDatabase
+from .errors import UNKNOWN_COMMIT, translated_errors
+from .schema import DatabaseSchemaEditor
+
+COMMIT_RETRY_SECONDS = 10.0
+
+
+class Cursor(base.Cursor):
+    """The cursor `DjongoManager` asks for: `db_conn` is the database, bound to the current transaction."""
+
+    def __init__(self, db_conn: SessionBoundDatabase) -> None:
+        self.db_conn = db_conn
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """The official MongoDB wrapper with djongo's fields and manager, and commits that are safe to retry."""
+
+    data_types = {**base.DatabaseWrapper.data_types, "GenericObjectIdField": "objectId", "ObjectIdField": "objectId"}
+    # `exact` must never read its value as an operator; upstream's `iexact` matches its value as a regular expression.
+    mongo_operators = {
+        **base.DatabaseWrapper.mongo_operators,
+        "exact": lambda field, value: {field: {"$eq": value}},
+        "iexact": lambda field, value: {field: {"$regex": f"^{re.escape(value)}$", "$options": "i"}},
+    }
+    SchemaEditorClass = DatabaseSchemaEditor
+
+    @cached_property
+    def documents(self) -> SessionBoundDatabase:
+        """The database as `DjongoManager.mongo_…` calls see it."""
+        return SessionBoundDatabase(self)
+
+    def cursor(self) -> Cursor:
+        return Cursor(self.documents)
+
+    def close_pool(self) -> None:
+        super().close_pool()
+        self.__dict__.pop("documents", None)
+
+    def start_transaction_mongo(self) -> None:
+        """Begin a transaction: snapshot reads, writes acknowledged by a majority."""
+        self.ensure_connection()
+        self.session = self.connection.start_session()
+        self.session.start_transaction(ReadConcern("snapshot"), WriteConcern("majority"))
+
+    def commit_mongo(self) -> None:
+        """Commit, and run the commit hooks; a failed commit never leaves its session behind.
+
+        Raises:
+            django.db.OperationalError: the commit failed, or its outcome stayed unknown for COMMIT_RETRY_SECONDS.
+        """
+        try:
+            with debug_transaction(self, "session.commit_transaction()"), translated_errors():
+                self._commit_until_known()
+        except BaseException:
+            self.run_on_commit = []
+            raise
+        finally:
+            self._end_session()
+        self.run_and_clear_commit_hooks()
+
+    def _commit_until_known(self) -> None:
+        give_up_at = time.monotonic() + COMMIT_RETRY_SECONDS
+        while True:
+            try:
+                return self.session.commit_transaction()
+            except PyMongoError as error:
+                if not error.has_error_label(UNKNOWN_COMMIT) or time.monotonic() > give_up_at:
+                    raise
+
+    def rollback_mongo(self) -> None:
+        """Abort the open transaction, if any, and forget its commit hooks."""
+        self.run_on_commit = []
+        if self.session:
+            try:
+                self.session.abort_transaction()
+            finally:
+                self._end_session()
+
+    def _end_session(self) -> None:
+        session, self.session = self.session, None
+        if session:
+            session.end_session()

@@ -1,0 +1,66 @@
+"""Collections that know the transaction they run in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bson.codec_options import CodecOptions
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
+
+from .errors import translated
+
+if TYPE_CHECKING:
+    from .base import DatabaseWrapper
+
+# Every call that takes a `session`; anything else on a pymongo collection passes through as it is.
+SESSION_CALLS = frozenset(
+    "aggregate bulk_write count_documents delete_many delete_one distinct find find_one find_one_and_delete "
+    "find_one_and_replace find_one_and_update insert_many insert_one replace_one update_many update_one".split()
+)
+TIMES_WITH_ZONE: CodecOptions = CodecOptions(tz_aware=True)
+
+
+class SessionBoundCollection:
+    """A pymongo collection whose calls join the connection's open transaction and raise Django's errors.
+
+    Forgetting the session inside a transaction would write outside it, so passing it is not left to the caller. Cursors
+    (`find`, `aggregate`) raise the driver's own errors while they are read; `errors.driver_error` knows both.
+    """
+
+    def __init__(self, wrapper: DatabaseWrapper, name: str) -> None:
+        self._wrapper = wrapper
+        self._collection: Collection = Collection(wrapper.database, name, codec_options=TIMES_WITH_ZONE)
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._collection, name)
+        if name not in SESSION_CALLS:
+            return attribute
+        bound = self._bound(attribute)
+        setattr(self, name, bound)
+        return bound
+
+    def _bound(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def with_session(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return call(*args, session=self._wrapper.session, **kwargs)
+            except PyMongoError as error:
+                raise translated(error) from error
+
+        return with_session
+
+
+class SessionBoundDatabase:
+    """`database["collection"]` for `DjongoManager`: each collection is made once per connection."""
+
+    def __init__(self, wrapper: DatabaseWrapper) -> None:
+        self._wrapper = wrapper
+        self._collections: dict[str, SessionBoundCollection] = {}
+
+    def __getitem__(self, name: str) -> SessionBoundCollection:
+        if name not in self._collections:
+            self._collections[name] = SessionBoundCollection(self._wrapper, name)
+        return self._collections[name]

@@ -1,0 +1,208 @@
+"""The only reader of the environment. Every value is parsed strictly; development has defaults that run.
+
+`NAME_FILE` names a file that holds the value of `NAME`, for secrets mounted as files.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from booking_service.djongo.apps import MIGRATION_MODULES as DJANGO_MIGRATION_MODULES
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "1.0.0"
+env = environ.FileAwareEnv()
+
+TRUE_WORDS, FALSE_WORDS = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+SMALLEST_SECRET_BYTES = 32
+DEVELOPMENT_SECRET = "development-only-secret-that-production-refuses"  # noqa: S105 - refused in production below
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable's text without surrounding white space."""
+    return str(env.str(name, default=default)).strip()
+
+
+def flag(name: str, default: bool) -> bool:
+    """A boolean; anything but true/false, 1/0, yes/no, on/off is refused."""
+    word = text(name, str(default)).lower()
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        raise ImproperlyConfigured(f"{name} must be true or false, not {word!r}.")
+    return word in TRUE_WORDS
+
+
+def number(name: str, default: int, smallest: int = 0) -> int:
+    """A whole number of at least `smallest`."""
+    word = text(name, str(default))
+    if not word.isdecimal() or int(word) < smallest:
+        raise ImproperlyConfigured(f"{name} must be a whole number of at least {smallest}, not {word!r}.")
+    return int(word)
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def url(name: str, default: str, *schemes: str) -> str:
+    """A URL of one of `schemes`; production has no defaults for the URLs it depends on."""
+    value = text(name, "" if PRODUCTION else default)
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set: give it the URL ({schemes[0]}://…) of the server to use.")
+    if urlsplit(value).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must be a URL that starts with {' or '.join(f'{s}://' for s in schemes)}.")
+    return value
+
+
+def secret(name: str, default: str = DEVELOPMENT_SECRET) -> str:
+    """A secret of at least SMALLEST_SECRET_BYTES; production refuses the development default."""
+    value = text(name, default)
+    if PRODUCTION and value == DEVELOPMENT_SECRET:
+        raise ImproperlyConfigured(f"{name} is not set: production needs a random one, `openssl rand -base64 48` makes it.")
+    if value and len(value.encode()) < SMALLEST_SECRET_BYTES:
+        raise ImproperlyConfigured(f"{name} must have at least {SMALLEST_SECRET_BYTES} bytes.")
+    return value
+
+
+# --- what runs -----------------------------------------------------------------------------------------------------
+ENVIRONMENT = text("ENVIRONMENT", "development")
+if ENVIRONMENT not in {"development", "test", "production"}:
+    raise ImproperlyConfigured(f"ENVIRONMENT must be development, test or production, not {ENVIRONMENT!r}.")
+PRODUCTION = ENVIRONMENT == "production"
+DEBUG = False  # error pages never show code or data, in development neither
+SERVICE_NAME = "patient-booking-service"
+PORT = number("PORT", 3001, smallest=1)
+
+SECRET_KEY = secret("SECRET_KEY", text("JWT_SECRET", DEVELOPMENT_SECRET))
+ALLOWED_HOSTS = words("ALLOWED_HOSTS", "*")
+ROOT_URLCONF = "booking_service.urls"
+WSGI_APPLICATION = "booking_service.wsgi.application"
+APPEND_SLASH = False
+
+INSTALLED_APPS = [
+    "unfold",
+    "booking_service.djongo.apps.MongoAdminConfig",
+    "booking_service.djongo.apps.MongoAuthConfig",
+    "booking_service.djongo.apps.MongoContentTypesConfig",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_mongodb_backend",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "booking_service.api",
+    "booking_service.operations",
+    "patients",
+    "catalog",
+    "bookings",
+    "events",
+]
+MIDDLEWARE = [
+    "booking_service.api.request_id.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "booking_service" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / ".local" / "static"
+
+# --- MongoDB -------------------------------------------------------------------------------------------------------
+MONGODB_URI = url(
+    "MONGODB_URI", "mongodb://127.0.0.1:27017/patient_booking?replicaSet=rs0&directConnection=true", "mongodb", "mongodb+srv"
+)
+DATABASES = {
+    "default": {
+        "ENGINE": "booking_service.djongo",
+        "HOST": MONGODB_URI,
+        "NAME": urlsplit(MONGODB_URI).path.strip("/") or "patient_booking",
+        "OPTIONS": {
+            "maxPoolSize": 50,
+            "serverSelectionTimeoutMS": 3000,
+            "connectTimeoutMS": 2000,
+            "socketTimeoutMS": 20000,
+            "appname": SERVICE_NAME,
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
+MIGRATION_MODULES = {**DJANGO_MIGRATION_MODULES}
+
+# --- Redis ---------------------------------------------------------------------------------------------------------
+REDIS_URL = url("REDIS_URL", "redis://127.0.0.1:6379/0", "redis", "rediss", "unix")
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "patient-booking",
+        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.25, "SOCKET_TIMEOUT": 0.5},
+    }
+}
+
+# --- RabbitMQ ------------------------------------------------------------------------------------------------------
+RABBITMQ_URL = url("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/", "amqp", "amqps")
+
+# --- who calls -----------------------------------------------------------------------------------------------------
+JWT_SECRET = secret("JWT_SECRET")
+JWT_SECRET_PREVIOUS = secret("JWT_SECRET_PREVIOUS", "")
+SERVICE_SECRET = secret("SERVICE_SECRET", "" if PRODUCTION else DEVELOPMENT_SECRET)
+ACCEPT_MONOLITH_TOKENS = flag("ACCEPT_MONOLITH_TOKENS", True)
+ACCESS_TOKEN_LIFETIME = timedelta(minutes=number("ACCESS_TOKEN_MINUTES", 30, smallest=1))
+REFRESH_TOKEN_LIFETIME = timedelta(days=number("REFRESH_TOKEN_DAYS", 30, smallest=1))
+RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
+TRUSTED_PROXIES = words("TRUSTED_PROXIES")
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- partners ------------------------------------------------------------------------------------------------------
+MAIN_API_URL = url("MAIN_API_URL", "http://127.0.0.1:3900", "http", "https")
+
+# --- time and language ---------------------------------------------------------------------------------------------
+SERVICE_TIME_ZONE = text("SERVICE_TIME_ZONE", "Asia/Kolkata")
+TIME_ZONE = SERVICE_TIME_ZONE
+USE_TZ = True
+USE_I18N = False
+LANGUAGE_CODE = "en-gb"
+
+# --- the API -------------------------------------------------------------------------------------------------------
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # the admin's forms; the API has its own limit of 10 kB
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["booking_service.api.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "booking_service.api.exception_handler.handle",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["patients.authentication.PatientAuthentication"],
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Patient booking service",
+    "DESCRIPTION": "Home nursing and physiotherapy visits: patients, the service catalog, bookings.",
+    "VERSION": VERSION,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}

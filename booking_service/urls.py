@@ -1,0 +1,16 @@
+"""Every route of the service. `/api/v1/…` is the same API for clients that name the version."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+api = [
+    path("patients", include("patients.urls")),
+    path("bookings", include("bookings.urls")),
+    path("services", include("catalog.urls")),
+]
+
+urlpatterns = [
+    path("api/", include(api)),
+    path("api/v1/", include((api, "v1"))),
+    path("admin/", admin.site.urls),
+]
