@@ -1,0 +1,1 @@
+"""Real servers and stand-in partners for `make run` and the tests; no part of the service itself."""
