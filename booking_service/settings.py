@@ -63,7 +63,9 @@ def secret(name: str, default: str = DEVELOPMENT_SECRET) -> str:
     """A secret of at least SMALLEST_SECRET_BYTES; production refuses the development default."""
     value = text(name, default)
     if PRODUCTION and value == DEVELOPMENT_SECRET:
-        raise ImproperlyConfigured(f"{name} is not set: production needs a random one, `openssl rand -base64 48` makes it.")
+        raise ImproperlyConfigured(
+            f"{name} is not set: production needs a random one, `openssl rand -base64 48` makes it."
+        )
     if value and len(value.encode()) < SMALLEST_SECRET_BYTES:
         raise ImproperlyConfigured(f"{name} must have at least {SMALLEST_SECRET_BYTES} bytes.")
     return value
@@ -133,7 +135,10 @@ STATIC_ROOT = BASE_DIR / ".local" / "static"
 
 # --- MongoDB -------------------------------------------------------------------------------------------------------
 MONGODB_URI = url(
-    "MONGODB_URI", "mongodb://127.0.0.1:27017/patient_booking?replicaSet=rs0&directConnection=true", "mongodb", "mongodb+srv"
+    "MONGODB_URI",
+    "mongodb://127.0.0.1:27017/patient_booking?replicaSet=rs0&directConnection=true",
+    "mongodb",
+    "mongodb+srv",
 )
 DATABASES = {
     "default": {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from django.db.backends.utils import debug_transaction
 from django.utils.functional import cached_property
-from django_mongodb_backend import base
+from django_mongodb_backend import base, operations
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -26,16 +25,19 @@ class Cursor(base.Cursor):
         self.db_conn = db_conn
 
 
+class DatabaseOperations(operations.DatabaseOperations):
+    """Upstream leaves `iexact` with SQL's escapes, so its value would be matched as a regular expression."""
+
+    prep_for_iexact_query = operations.DatabaseOperations.prep_for_like_query
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """The official MongoDB wrapper with djongo's fields and manager, and commits that are safe to retry."""
 
     data_types = {**base.DatabaseWrapper.data_types, "GenericObjectIdField": "objectId", "ObjectIdField": "objectId"}
-    # `exact` must never read its value as an operator; upstream's `iexact` matches its value as a regular expression.
-    mongo_operators = {
-        **base.DatabaseWrapper.mongo_operators,
-        "exact": lambda field, value: {field: {"$eq": value}},
-        "iexact": lambda field, value: {field: {"$regex": f"^{re.escape(value)}$", "$options": "i"}},
-    }
+    # `exact` must never read its value as an operator.
+    mongo_operators = {**base.DatabaseWrapper.mongo_operators, "exact": lambda field, value: {field: {"$eq": value}}}
+    ops_class = DatabaseOperations
     SchemaEditorClass = DatabaseSchemaEditor
 
     @cached_property

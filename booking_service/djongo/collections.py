@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 # Every call that takes a `session`; anything else on a pymongo collection passes through as it is.
 SESSION_CALLS = frozenset(
-    "aggregate bulk_write count_documents delete_many delete_one distinct find find_one find_one_and_delete "
-    "find_one_and_replace find_one_and_update insert_many insert_one replace_one update_many update_one".split()
+    {
+        *("aggregate", "bulk_write", "count_documents", "distinct", "find", "find_one"),
+        *("delete_many", "delete_one", "insert_many", "insert_one", "replace_one", "update_many", "update_one"),
+        *("find_one_and_delete", "find_one_and_replace", "find_one_and_update"),
+    }
 )
 TIMES_WITH_ZONE: CodecOptions = CodecOptions(tz_aware=True)
 

@@ -18,7 +18,11 @@ def translated(error: PyMongoError) -> DatabaseError:
     cannot be reached or asks for a retry, DatabaseError for the rest. The cause stays attached by the caller."""
     if isinstance(error, DuplicateKeyError) or is_duplicate_in_bulk(error):
         return IntegrityError("duplicate key")
-    if isinstance(error, ConnectionFailure) or error.has_error_label(TRANSIENT) or error.has_error_label(UNKNOWN_COMMIT):
+    if (
+        isinstance(error, ConnectionFailure)
+        or error.has_error_label(TRANSIENT)
+        or error.has_error_label(UNKNOWN_COMMIT)
+    ):
         return OperationalError("MongoDB is not reachable or asks for a retry")
     return DatabaseError("MongoDB refused the operation")
 

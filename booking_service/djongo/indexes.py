@@ -12,8 +12,8 @@ from pymongo.operations import IndexModel
 class DocumentIndex(models.Index):
     """A MongoDB index on dotted document paths, for `Meta.indexes`.
 
-    Django's own unique constraints become partial indexes here, which equality queries cannot use, and its indexes cannot
-    reach into embedded documents.
+    Django's own unique constraints become partial indexes here, which equality queries cannot use, and its indexes
+    cannot reach into embedded documents.
 
     Args:
         keys: document paths in order, `"pricing.basePrice"`; a leading `-` sorts it descending.
@@ -43,7 +43,9 @@ class DocumentIndex(models.Index):
             options["partialFilterExpression"] = self.where
         if self.expire_after_seconds is not None:
             options["expireAfterSeconds"] = self.expire_after_seconds
-        return IndexModel([(k.removeprefix("-"), DESCENDING if k.startswith("-") else ASCENDING) for k in self.keys], **options)
+        return IndexModel(
+            [(k.removeprefix("-"), DESCENDING if k.startswith("-") else ASCENDING) for k in self.keys], **options
+        )
 
     def get_pymongo_index_model(self, *_args: Any, **_kwargs: Any) -> IndexModel:
         return self.document_index()

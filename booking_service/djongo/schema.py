@@ -12,7 +12,8 @@ class DatabaseSchemaEditor(MongoSchemaEditor):
 
     def create_model(self, model: Any) -> None:
         if model._meta.db_table not in self.connection.introspection.table_names():
-            return super().create_model(model)
+            super().create_model(model)
+            return
         self._create_model_indexes(model)
         for field in model._meta.local_many_to_many:
             if field.remote_field.through._meta.auto_created:

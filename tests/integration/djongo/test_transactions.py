@@ -1,0 +1,157 @@
+"""Transactions: all or nothing, joined by djongo's manager, run again when MongoDB asks for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure
+
+from booking_service.djongo import transaction
+from booking_service.djongo.errors import duplicate_keys
+
+from .models import Clinic, Treatment
+
+
+class Interrupted(Exception):
+    """What breaks a transaction off in these tests."""
+
+
+def names() -> set[str]:
+    return {clinic.name for clinic in Clinic.objects.all()}
+
+
+def in_threads(function: Callable[[int], None], count: int) -> None:
+    def work(n: int) -> None:
+        function(n)
+        connection.close()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_it_commits_both_kinds_of_write_together() -> None:
+    with transaction.atomic():
+        Clinic.objects.create(name="orm")
+        Clinic.objects.mongo_insert_one({"name": "raw"})
+    assert names() == {"orm", "raw"}
+
+
+def test_it_rolls_both_kinds_of_write_back() -> None:
+    with pytest.raises(Interrupted), transaction.atomic():
+        Clinic.objects.create(name="orm")
+        Clinic.objects.mongo_insert_one({"name": "raw"})
+        assert Clinic.objects.mongo_count_documents({}) == 2
+        raise Interrupted
+    assert names() == set()
+
+
+def test_it_hides_uncommitted_writes_from_others() -> None:
+    seen: list[set[str]] = []
+    with transaction.atomic():
+        Clinic.objects.mongo_insert_one({"name": "raw"})
+        in_threads(lambda _: seen.append(names()), 1)
+    assert seen == [set()]
+
+
+def test_it_joins_the_outer_transaction() -> None:
+    with pytest.raises(Interrupted), transaction.atomic():
+        transaction.run(Clinic.objects.create, name="inner")
+        raise Interrupted
+    assert names() == set()
+
+
+def test_it_runs_hooks_only_after_a_commit() -> None:
+    ran: list[str] = []
+    with pytest.raises(Interrupted), transaction.atomic():
+        transaction.on_commit(lambda: ran.append("rolled back"))
+        raise Interrupted
+    with transaction.atomic():
+        transaction.on_commit(lambda: ran.append("committed"))
+        assert ran == []
+    assert ran == ["committed"]
+
+
+def test_it_says_which_key_collided() -> None:
+    Treatment.objects.mongo_insert_one({"code": "A"})
+    with pytest.raises(IntegrityError) as one:
+        Treatment.objects.mongo_insert_one({"code": "A"})
+    with pytest.raises(IntegrityError) as many:
+        Treatment.objects.mongo_insert_many([{"code": "B"}, {"code": "A"}])
+    assert duplicate_keys(one.value) == duplicate_keys(many.value) == [{"code": "A"}]
+
+
+def test_it_says_plainly_that_mongodb_refused() -> None:
+    with pytest.raises(DatabaseError):
+        Clinic.objects.mongo_update_one({}, {"$noSuchOperator": 1})
+
+
+def test_it_works_again_after_a_failed_transaction() -> None:
+    Treatment.objects.mongo_insert_one({"code": "A"})
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Treatment.objects.mongo_insert_one({"code": "A"})
+    assert not transaction.in_transaction()
+    assert connection.session is None
+    with transaction.atomic():
+        Treatment.objects.mongo_insert_one({"code": "B"})
+    assert Treatment.objects.mongo_count_documents({}) == 2
+
+
+def test_it_retries_conflicting_transactions_until_each_has_counted() -> None:
+    Treatment.objects.mongo_insert_one({"code": "A", "uses": 0})
+
+    def read_then_write() -> None:
+        uses = Treatment.objects.mongo_find_one({"code": "A"})["uses"]
+        Treatment.objects.mongo_update_one({"code": "A"}, {"$set": {"uses": uses + 1}})
+
+    in_threads(lambda _: transaction.run(read_then_write), 20)
+    assert Treatment.objects.mongo_find_one({"code": "A"})["uses"] == 20
+
+
+def test_it_lets_one_of_many_equal_inserts_win() -> None:
+    outcomes: list[str] = []
+
+    @transaction.transactional
+    def insert() -> None:
+        Treatment.objects.mongo_insert_one({"code": "A"})
+
+    def attempt(_: int) -> None:
+        try:
+            insert()
+            outcomes.append("won")
+        except IntegrityError:
+            outcomes.append("lost")
+
+    in_threads(attempt, 50)
+    assert sorted(outcomes) == ["lost"] * 49 + ["won"]
+
+
+@pytest.mark.parametrize(("error_labels", "raised"), [(["TransientTransactionError"], None), ([], DatabaseError)])
+def test_it_leaves_no_session_behind_when_a_commit_fails(
+    monkeypatch: pytest.MonkeyPatch, error_labels: list[str], raised: type[Exception] | None
+) -> None:
+    attempts: list[int] = []
+
+    def failing_once(self: object) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OperationFailure("commit refused", details={"errorLabels": error_labels})
+        original(self)
+
+    original = ClientSession.commit_transaction
+    monkeypatch.setattr(ClientSession, "commit_transaction", failing_once)
+    if raised is None:
+        transaction.run(Clinic.objects.create, name="second attempt")
+        assert names() == {"second attempt"}
+    else:
+        with pytest.raises(raised):
+            transaction.run(Clinic.objects.create, name="never")
+        assert names() == set()
+    assert connection.session is None
+    assert not transaction.in_transaction()
