@@ -1,0 +1,1 @@
+"""What all endpoints share: envelope, errors, pagination, throttling, idempotency, OpenAPI."""

@@ -1,0 +1,57 @@
+"""The two shapes every answer of this API has."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpResponse
+
+from booking_service.api.errors import ServiceError
+from booking_service.api.renderers import encode
+from booking_service.api.request_id import current_request_id
+
+
+class Response(HttpResponse):
+    """A JSON answer, encoded at once. ``data`` keeps the body before encoding, for tests."""
+
+    def __init__(self, data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(encode(data), content_type="application/json", status=status, headers=headers)
+        self.data = data
+
+
+def success(
+    data: Any = None,
+    *,
+    message: str | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **extra: Any,
+) -> Response:
+    """``{"success": true, "message"?, "data", ...extra}``; ``extra`` is for ``pagination`` and ``count``."""
+    body: dict[str, Any] = {"success": True}
+    if message is not None:
+        body["message"] = message
+    body["data"] = data
+    body.update(extra)
+    return Response(body, status=status, headers=headers)
+
+
+def error_body(error: ServiceError) -> dict[str, Any]:
+    """``{"success": false, "message", "code", "errors"?, "requestId", ...details}``."""
+    body: dict[str, Any] = {
+        **error.details,
+        "success": False,
+        "message": error.message,
+        "code": error.code,
+        "requestId": current_request_id(),
+    }
+    if error.errors:
+        body["errors"] = [{"field": e.field, "message": e.message, "code": e.code} for e in error.errors]
+    return body
+
+
+def error_response(error: ServiceError) -> Response:
+    """The HTTP answer to a refusal, headers included."""
+    headers = dict(error.headers)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return Response(error_body(error), status=error.status, headers=headers)

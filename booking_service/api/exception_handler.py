@@ -1,0 +1,90 @@
+"""The one place that turns exceptions into HTTP: ours, DRF's, Django's, and those nobody expected."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest
+from django.http.request import UnreadablePostError
+from rest_framework import exceptions as drf
+
+from booking_service.api import errors
+from booking_service.api.envelope import Response, error_response
+
+logger = logging.getLogger(__name__)
+
+_TRANSLATIONS: tuple[
+    tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], errors.ServiceError]], ...
+] = (
+    (errors.ServiceError, lambda exc: exc),
+    (drf.ValidationError, lambda exc: errors.InvalidInput(errors=list(field_errors(exc.detail)))),
+    ((drf.NotAuthenticated, drf.AuthenticationFailed), lambda exc: errors.NotAuthenticated()),
+    ((drf.PermissionDenied, PermissionDenied), lambda exc: errors.PermissionDenied()),
+    ((drf.NotFound, Http404), lambda exc: errors.NotFound()),
+    (drf.MethodNotAllowed, lambda exc: errors.MethodNotAllowed()),
+    (drf.UnsupportedMediaType, lambda exc: errors.UnsupportedMediaType()),
+    (drf.Throttled, lambda exc: errors.TooManyRequests(retry_after=int(exc.wait or 1))),
+    (RequestDataTooBig, lambda exc: errors.PayloadTooLarge()),
+    ((drf.ParseError, SuspiciousOperation, UnreadablePostError), lambda exc: errors.InvalidInput()),
+)
+
+# The database does not answer, or not in time: trying again makes sense, so it is not a 500.
+_DATABASE_DOWN = (OperationalError, InterfaceError)
+
+
+def translated(exc: Exception) -> errors.ServiceError | None:
+    """The refusal that ``exc`` stands for; None for an exception that nobody meant to raise."""
+    for kind, translate in _TRANSLATIONS:
+        if isinstance(exc, kind):
+            return translate(exc)
+    return None
+
+
+def response_for(exc: Exception, request: HttpRequest | None = None) -> Response:
+    """The answer to ``exc``. An unexpected one is logged and signalled (error tracking listens), never shown."""
+    error = translated(exc)
+    if error is not None:
+        return error_response(error)
+    logger.error("unhandled exception", exc_info=exc)
+    got_request_exception.send(sender=None, request=request)
+    if isinstance(exc, _DATABASE_DOWN):
+        return error_response(errors.ServiceUnavailable())
+    return error_response(errors.ServiceError())
+
+
+def field_errors(detail: Any, path: str = "") -> Iterator[errors.FieldError]:
+    """DRF's nested error detail as a flat list with dotted paths (``items.0.name``)."""
+    if isinstance(detail, dict):
+        for key, value in detail.items():
+            name = path if key == "non_field_errors" else f"{path}.{key}".lstrip(".")
+            yield from field_errors(value, name)
+    elif isinstance(detail, list):
+        for index, value in enumerate(detail):
+            nested = isinstance(value, (dict, list))
+            yield from field_errors(value, f"{path}.{index}".lstrip(".") if nested else path)
+    else:
+        code = getattr(detail, "code", "invalid")
+        yield errors.FieldError(path, str(detail), str(code).upper())
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> Response:
+    """Django's handler400: a refused host, a suspicious request."""
+    return error_response(translated(exception) or errors.InvalidInput())
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> Response:
+    """Django's handler403."""
+    return error_response(errors.PermissionDenied())
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None, **route: str) -> Response:
+    """Django's handler404, and the catch-all route: with DEBUG on, Django would show its URL table instead."""
+    return error_response(errors.NotFound())
+
+
+def server_error(request: HttpRequest) -> Response:
+    """Django's handler500; Django has logged the exception by now."""
+    return error_response(errors.ServiceError())
