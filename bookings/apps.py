@@ -1,0 +1,7 @@
+"""The bookings app."""
+
+from django.apps import AppConfig
+
+
+class BookingsConfig(AppConfig):
+    name = "bookings"
