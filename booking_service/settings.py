@@ -187,6 +187,20 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- partners ------------------------------------------------------------------------------------------------------
 MAIN_API_URL = url("MAIN_API_URL", "http://127.0.0.1:3900", "http", "https")
+PAYMENT_SERVICE_URL = url("PAYMENT_SERVICE_URL", "http://127.0.0.1:3901", "http", "https")
+NOTIFICATION_SERVICE_URL = url("NOTIFICATION_SERVICE_URL", "http://127.0.0.1:3902", "http", "https")
+MAIN_API_PROVIDER_PATH = text("MAIN_API_PROVIDER_PATH", "/api/internal/providers/{id}")
+PAYMENT_ORDERS_PATH = text("PAYMENT_ORDERS_PATH", "/api/payments/orders")
+PAYMENT_REFUNDS_PATH = text("PAYMENT_REFUNDS_PATH", "/api/payments/refunds")
+NOTIFICATIONS_PATH = text("NOTIFICATIONS_PATH", "/api/notifications")
+PARTNER_CA_BUNDLE = text("PARTNER_CA_BUNDLE")
+PARTNER_CONNECT_SECONDS = number("PARTNER_CONNECT_MS", 1000, smallest=1) / 1000
+PARTNER_DEADLINE_SECONDS = number("PARTNER_DEADLINE_MS", 3000, smallest=1) / 1000  # the whole call, its one retry included
+PARTNER_ANSWER_MAX_BYTES = number("PARTNER_ANSWER_MAX_BYTES", 65_536, smallest=1)
+PARTNER_BREAKER_FAILURES = number("PARTNER_BREAKER_FAILURES", 5, smallest=1)
+PARTNER_BREAKER_SECONDS = number("PARTNER_BREAKER_SECONDS", 30, smallest=1)
+PROVIDER_CACHE_SECONDS = number("PROVIDER_CACHE_SECONDS", 60)
+PROVIDER_STALE_SECONDS = number("PROVIDER_STALE_SECONDS", 3600)
 
 # --- time and language ---------------------------------------------------------------------------------------------
 SERVICE_TIME_ZONE = text("SERVICE_TIME_ZONE", "Asia/Kolkata")

@@ -1,0 +1,26 @@
+"""Every metric of this service, in one place. Right under several processes: no gauge that only one of them can know."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# --- partners
+PARTNER_CALLS = Counter(
+    "booking_partner_calls_total",
+    "Calls to a partner by what came of them: ok, refused, open (not made), or the reason they failed.",
+    ["partner", "outcome"],
+)
+PARTNER_SECONDS = Histogram(
+    "booking_partner_call_seconds",
+    "Time a caller spent on a call to a partner, its one retry included.",
+    ["partner"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5),
+)
+PARTNER_BREAKER_STATE = Gauge(
+    "booking_partner_breaker_state",
+    "A partner's breaker, the worst of all processes: 0 closed, 1 half open, 2 open.",
+    ["partner"],
+    multiprocess_mode="livemax",
+)
+PARTNER_BREAKER_OPENED = Counter("booking_partner_breaker_opened_total", "Times a partner's breaker opened.", ["partner"])
+PROVIDER_LOOKUPS = Counter(
+    "booking_provider_lookups_total", "Lookups of a provider: hit (cache), miss (asked), stale (main API down).", ["result"]
+)
