@@ -24,3 +24,26 @@ PARTNER_BREAKER_OPENED = Counter("booking_partner_breaker_opened_total", "Times 
 PROVIDER_LOOKUPS = Counter(
     "booking_provider_lookups_total", "Lookups of a provider: hit (cache), miss (asked), stale (main API down).", ["result"]
 )
+
+# --- events
+EVENTS_PUBLISHED = Counter(
+    "booking_events_published_total",
+    "Attempts to publish an event by what came of them: confirmed, returned (no queue), nacked, unknown (sent again).",
+    ["type", "outcome"],
+)
+EVENTS_CONSUMED = Counter(
+    "booking_events_consumed_total",
+    "Messages by what came of them: done, duplicate, retried, parked, dead.",
+    ["type", "outcome"],
+)
+EVENTS_HANDLER_SECONDS = Histogram(
+    "booking_events_handler_seconds",
+    "Time from taking a message in hand to its commit.",
+    ["type"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+EVENTS_DELIVERED = Counter(
+    "booking_events_partner_deliveries_total",
+    "Calls to partners from the outbox by what came of them: done, retried, dead.",
+    ["type", "outcome"],
+)
