@@ -21,6 +21,7 @@ class DocumentIndex(models.Index):
         unique: whether two documents may not share the keys' values.
         where: a partial filter expression; only documents that match are indexed.
         expire_after_seconds: a TTL: documents go this long after the (single, date) key.
+        collation: how texts compare in it; queries that name the same one can use it.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class DocumentIndex(models.Index):
         unique: bool = False,
         where: dict[str, Any] | None = None,
         expire_after_seconds: int | None = None,
+        collation: dict[str, Any] | None = None,
     ) -> None:
         self.keys, self.unique, self.where, self.expire_after_seconds = keys, unique, where, expire_after_seconds
+        self.collation = collation
         super().__init__(fields=["_id"], name=name)  # Django wants a model field; `keys` is what is indexed
 
     def document_index(self) -> IndexModel:
@@ -43,6 +46,8 @@ class DocumentIndex(models.Index):
             options["partialFilterExpression"] = self.where
         if self.expire_after_seconds is not None:
             options["expireAfterSeconds"] = self.expire_after_seconds
+        if self.collation is not None:
+            options["collation"] = self.collation
         return IndexModel(
             [(k.removeprefix("-"), DESCENDING if k.startswith("-") else ASCENDING) for k in self.keys], **options
         )
@@ -52,7 +57,7 @@ class DocumentIndex(models.Index):
 
     def deconstruct(self) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         kwargs: dict[str, Any] = {"name": self.name}
-        for option in ("unique", "where", "expire_after_seconds"):
+        for option in ("unique", "where", "expire_after_seconds", "collation"):
             if getattr(self, option) not in (False, None):
                 kwargs[option] = getattr(self, option)
         return f"{type(self).__module__}.{type(self).__qualname__}", self.keys, kwargs
