@@ -107,13 +107,17 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "booking_service.api.request_id.RequestIdMiddleware",
+    "booking_service.operations.requests.RequestRecordMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "booking_service.api.body_limit.BodyLimitMiddleware",
+    # These five do nothing outside of the admin (and /api/docs).
+    "booking_service.api.admin_only.PageCspMiddleware",
+    "booking_service.api.admin_only.AdminSessionMiddleware",
+    "booking_service.api.admin_only.AdminCommonMiddleware",
+    "booking_service.api.admin_only.AdminAuthenticationMiddleware",
+    "booking_service.api.admin_only.AdminMessageMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
@@ -170,6 +174,15 @@ CACHES = {
 
 # --- RabbitMQ ------------------------------------------------------------------------------------------------------
 RABBITMQ_URL = url("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/", "amqp", "amqps")
+EVENTS_QUEUE = text("EVENTS_QUEUE", "patient-booking.events")
+EVENTS_RETRY_SECONDS = [float(word) for word in words("EVENTS_RETRY_SECONDS", "5,30,300,1800")]
+EVENTS_LEASE_SECONDS = number("EVENTS_LEASE_SECONDS", 30, smallest=1)  # how long a dead publisher's rows wait
+EVENTS_CONFIRM_SECONDS = number("EVENTS_CONFIRM_SECONDS", 10, smallest=1)  # shorter than a lease
+EVENTS_SWEEP_SECONDS = number("EVENTS_SWEEP_SECONDS", 5, smallest=1)  # looks for what no wake-up told of
+EVENTS_BATCH = number("EVENTS_BATCH", 500, smallest=1)
+EVENTS_PREFETCH = number("EVENTS_PREFETCH", 20, smallest=1)  # not above the queue's delivery limit
+EVENTS_CONSUMER_THREADS = number("EVENTS_CONSUMER_THREADS", 8, smallest=1)
+EVENTS_PARTNER_ATTEMPTS = number("EVENTS_PARTNER_ATTEMPTS", 12, smallest=1)  # about two hours of asking
 
 # --- who calls -----------------------------------------------------------------------------------------------------
 JWT_SECRET = secret("JWT_SECRET")
@@ -179,6 +192,8 @@ ACCEPT_MONOLITH_TOKENS = flag("ACCEPT_MONOLITH_TOKENS", True)
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=number("ACCESS_TOKEN_MINUTES", 30, smallest=1))
 REFRESH_TOKEN_LIFETIME = timedelta(days=number("REFRESH_TOKEN_DAYS", 30, smallest=1))
 RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
+RATE_LIMIT_REQUESTS = number("RATE_LIMIT_REQUESTS", 1000, smallest=1)  # of one client address in a window
+RATE_LIMIT_WINDOW_SECONDS = number("RATE_LIMIT_WINDOW_SECONDS", 900, smallest=1)
 TRUSTED_PROXIES = words("TRUSTED_PROXIES")
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -206,14 +221,16 @@ PROVIDER_STALE_SECONDS = number("PROVIDER_STALE_SECONDS", 3600)
 SERVICE_TIME_ZONE = text("SERVICE_TIME_ZONE", "Asia/Kolkata")
 TIME_ZONE = SERVICE_TIME_ZONE
 USE_TZ = True
+TRAVEL_BUFFER_MINUTES = number("TRAVEL_BUFFER_MINUTES", 15)  # what a provider needs between two visits
+UNPAID_MINUTES = number("UNPAID_MINUTES", 30, smallest=1)  # an online booking waits this long for its payment
 USE_I18N = False
 LANGUAGE_CODE = "en-gb"
 
 # --- the API -------------------------------------------------------------------------------------------------------
+API_BODY_LIMIT = 10_240  # bytes
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # the admin's forms; the API has its own limit of 10 kB
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_RENDERER_CLASSES": ["booking_service.api.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "booking_service.api.exception_handler.handle",
     "DEFAULT_AUTHENTICATION_CLASSES": ["patients.authentication.PatientAuthentication"],
     "UNAUTHENTICATED_USER": None,
