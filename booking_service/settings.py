@@ -13,6 +13,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from booking_service.djongo.apps import MIGRATION_MODULES as DJANGO_MIGRATION_MODULES
+from booking_service.operations.logging import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "1.0.0"
@@ -242,3 +243,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
+
+# --- logs, metrics, errors -----------------------------------------------------------------------------------------
+LOG_FORMAT = text("LOG_FORMAT", "json" if PRODUCTION else "text")
+if LOG_FORMAT not in {"json", "text"}:
+    raise ImproperlyConfigured(f"LOG_FORMAT must be json or text, not {LOG_FORMAT!r}.")
+LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+    raise ImproperlyConfigured(f"LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {LOG_LEVEL!r}.")
+LOG_FILE = text("LOG_FILE")
+LOGGING_CONFIG = "booking_service.operations.logging.configure"
+LOGGING = logging_config(log_format=LOG_FORMAT, level=LOG_LEVEL, log_file=LOG_FILE)
+SENTRY_DSN = text("SENTRY_DSN")

@@ -9,12 +9,17 @@ from booking_service.api.errors import ServiceError
 from booking_service.api.renderers import encode
 from booking_service.api.request_id import current_request_id
 
+# Answers are about one patient; those that may be cached say so in their own headers.
+_HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+
 
 class Response(HttpResponse):
     """A JSON answer, encoded at once. ``data`` keeps the body before encoding, for tests."""
 
     def __init__(self, data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(encode(data), content_type="application/json", status=status, headers=headers)
+        body = encode(data)
+        all_headers = {**_HEADERS, "Content-Type": "application/json", "Content-Length": str(len(body))}
+        super().__init__(body, status=status, headers={**all_headers, **(headers or {})})
         self.data = data
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing wrong with one input. ``field`` is the dotted input path, such as ``serviceLocation.address.pincode``."""
+    """One thing wrong with one input; ``field`` is its dotted path, such as ``serviceLocation.address.pincode``."""
 
     field: str
     message: str

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
-from django.db import InterfaceError, OperationalError
+from django.db import OperationalError
 from django.http import Http404, HttpRequest
 from django.http.request import UnreadablePostError
 from rest_framework import exceptions as drf
 
 from booking_service.api import errors
 from booking_service.api.envelope import Response, error_response
+from booking_service.djongo.errors import is_unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +32,6 @@ _TRANSLATIONS: tuple[
     ((drf.ParseError, SuspiciousOperation, UnreadablePostError), lambda exc: errors.InvalidInput()),
 )
 
-# The database does not answer, or not in time: trying again makes sense, so it is not a 500.
-_DATABASE_DOWN = (OperationalError, InterfaceError)
-
 
 def translated(exc: Exception) -> errors.ServiceError | None:
     """The refusal that ``exc`` stands for; None for an exception that nobody meant to raise."""
@@ -50,9 +48,15 @@ def response_for(exc: Exception, request: HttpRequest | None = None) -> Response
         return error_response(error)
     logger.error("unhandled exception", exc_info=exc)
     got_request_exception.send(sender=None, request=request)
-    if isinstance(exc, _DATABASE_DOWN):
+    if isinstance(exc, OperationalError) or is_unreachable(exc):
+        # The database does not answer, or not in time: trying again makes sense.
         return error_response(errors.ServiceUnavailable())
     return error_response(errors.ServiceError())
+
+
+def handle(exc: Exception, context: dict[str, Any]) -> Response:
+    """DRF's EXCEPTION_HANDLER, for the few views that are not ServiceViewSets (the OpenAPI document)."""
+    return response_for(exc, context["request"]._request)
 
 
 def field_errors(detail: Any, path: str = "") -> Iterator[errors.FieldError]:

@@ -30,7 +30,7 @@ class Page:
 
 
 def page_from(request: Request) -> Page:
-    """The page that the query asks for. Raises InvalidInput outside of ``page`` ≥ 1 and ``limit`` 1–100."""
+    """The page that the query asks for. Raises InvalidInput outside of ``page`` ≥ 1 and ``limit`` 1 to 100."""
     query = request.query_params
     if not query:
         return Page(1, DEFAULT_LIMIT)

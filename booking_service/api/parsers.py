@@ -27,7 +27,8 @@ class JsonParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        return decode(stream.read())
+        # Read through the request, which keeps the body: Idempotency-Key hashes it.
+        return decode(parser_context["request"].body if parser_context else stream.read())
 
 
 def decode(body: bytes) -> Any:

@@ -10,7 +10,7 @@ from bson import Decimal128, ObjectId
 
 PAISE = Decimal("0.01")
 
-# orjson would write "+00:00" and microseconds: datetimes come to _encode, which writes "…T10:00:00.000Z" as the monolith did.
+# orjson would write "+00:00" and microseconds; _encode writes "…T10:00:00.000Z" as the monolith did.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
 
 

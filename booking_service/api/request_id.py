@@ -19,7 +19,7 @@ def current_request_id() -> str:
 
 
 def bind_request_id(request_id: str = "") -> str:
-    """Make ``request_id`` (a new one when empty or unacceptable) the current one; returns it. For workers and commands."""
+    """Make ``request_id``, or a new one if it is empty or odd, the current one. Workers and commands call this, too."""
     accepted = request_id if _ACCEPTABLE.fullmatch(request_id) else uuid.uuid4().hex
     _current.set(accepted)
     return accepted

@@ -13,6 +13,7 @@ from booking_service.api.envelope import Response
 from booking_service.api.errors import MethodNotAllowed
 from booking_service.api.exception_handler import response_for
 from booking_service.api.parsers import JsonParser
+from booking_service.api.throttling import check_client
 
 _NEGOTIATOR = DefaultContentNegotiation()
 _PARSERS = (JsonParser(),)
@@ -37,7 +38,7 @@ class ServiceViewSet(ViewSet):
         """Refuse early, cheapest first: the method, the rate limit, the caller, the permission."""
         if self.action is None:
             raise MethodNotAllowed(self.allowed_methods)
-        self.check_throttles(request)
+        check_client(request._request)
         self.perform_authentication(request)
         self.check_permissions(request)
 

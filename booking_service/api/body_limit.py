@@ -1,0 +1,38 @@
+"""No request of the API has a body over 10 kB."""
+
+from collections.abc import Callable
+from io import BytesIO
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from booking_service.api.envelope import error_response
+from booking_service.api.errors import InvalidInput, PayloadTooLarge
+
+# The admin's forms have Django's own limits.
+UNLIMITED = "/admin/"
+
+
+class BodyLimitMiddleware:
+    """Answers 413 before a byte of too large a body is read, and reads bodies that come in chunks."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        length = request.META.get("CONTENT_LENGTH")
+        chunked = "HTTP_TRANSFER_ENCODING" in request.META
+        if (length or chunked) and not request.path_info.startswith(UNLIMITED):
+            if length and not (length.isascii() and length.isdigit()):
+                return error_response(InvalidInput("Content-Length is not a number."))
+            if int(length or 0) > settings.API_BODY_LIMIT or (chunked and not _unchunk(request)):
+                return error_response(PayloadTooLarge())
+        return self.get_response(request)
+
+
+def _unchunk(request: HttpRequest) -> bool:
+    """Give the request its chunked body, which Django would take for an empty one; False if it is too large."""
+    body = request.META["wsgi.input"].read(settings.API_BODY_LIMIT + 1)
+    request.META["CONTENT_LENGTH"] = str(len(body))
+    request._stream = BytesIO(body)  # type: ignore[attr-defined]
+    return len(body) <= settings.API_BODY_LIMIT

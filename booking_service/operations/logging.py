@@ -1,0 +1,134 @@
+"""Logs: one JSON object a line, or readable text in development; the request's id is on every line.
+
+structlog's and the standard library's loggers end in the same handlers, so a library's warning looks like our own.
+JSON lines never hold the text of an exception: a driver's message may quote the document it failed on. They hold its
+type and where it happened, which finds the bug.
+"""
+
+import logging
+import logging.config
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from booking_service.api.request_id import current_request_id
+
+ROTATE_AT_BYTES = 50_000_000
+ROTATED_FILES_KEPT = 5
+FRAMES_SHOWN = 20
+
+ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def logging_config(*, log_format: str, level: str, log_file: str = "") -> dict[str, Any]:
+    """What settings.LOGGING is: the console, and a rotating file if ``log_file`` names one."""
+    handlers: dict[str, Any] = {"console": {"class": "logging.StreamHandler", "formatter": log_format}}
+    if log_file:
+        handlers["file"] = {
+            "class": "logging.handlers.RotatingFileHandler",
+            "formatter": "json",
+            "filename": log_file,
+            "maxBytes": ROTATE_AT_BYTES,
+            "backupCount": ROTATED_FILES_KEPT,
+            "delay": True,
+        }
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {"()": "booking_service.operations.logging.JsonFormatter"},
+            "text": {"()": "booking_service.operations.logging.TextFormatter"},
+        },
+        "filters": {"no_paths": {"()": "booking_service.operations.logging.WithoutPaths"}},
+        "handlers": handlers,
+        "root": {"handlers": list(handlers), "level": level},
+        "loggers": {
+            # Django names the path of every 4xx, and a path is something that a caller typed.
+            "django": {"level": "WARNING"},
+            "django.request": {"level": "ERROR"},
+            "gunicorn.error": {"level": level, "filters": ["no_paths"]},
+        },
+    }
+
+
+def configure(config: dict[str, Any]) -> None:
+    """settings.LOGGING_CONFIG: Django calls it at start with settings.LOGGING."""
+    logging.config.dictConfig(config)
+    # Facts about the process that no line shows, and that are looked up for every line otherwise.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, as_record],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLogger().level),
+        # Tests capture logs, which a cached logger escapes.
+        cache_logger_on_first_use=config["root"].get("cached", True),
+    )
+
+
+def as_record(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, Any]]:
+    """The last processor: the event becomes the record's message as it is, for the formatters below."""
+    return (event,), {"exc_info": event.pop("exc_info", None)}
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What a line says: the event first, then who said it and for which request."""
+    event = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
+    fields = {
+        "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        **event,
+    }
+    request_id = current_request_id()
+    if request_id:
+        fields["requestId"] = request_id
+    return fields
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = fields_of(record)
+        if record.exc_info and record.exc_info[0]:
+            fields |= exception_fields(record.exc_info)
+        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """Text for a developer's terminal, exceptions in full."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = fields_of(record)
+        clock, level = fields.pop("timestamp")[11:23], fields.pop("level").upper()
+        name, event = fields.pop("logger"), fields.pop("event", "")
+        rest = " ".join(f"{key}={value}" for key, value in fields.items())
+        line = f"{clock} {level:<7} {name}: {event} {rest}".rstrip()
+        if record.exc_info and record.exc_info[0]:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return line
+
+
+class WithoutPaths(logging.Filter):
+    """gunicorn names the whole address of a request that it could not serve; the query is the caller's."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and record.args:
+            record.args = tuple(a.partition("?")[0] if isinstance(a, str) else a for a in record.args)
+        return True
+
+
+def exception_fields(exc_info: ExceptionInfo | tuple[None, None, None]) -> dict[str, Any]:
+    """The types of an exception and its causes, and the frames it passed; not its text."""
+    kinds: list[str] = []
+    error = exc_info[1]
+    while error is not None and len(kinds) < FRAMES_SHOWN:
+        kinds.append(f"{type(error).__module__}.{type(error).__qualname__}")
+        error = error.__cause__ or error.__context__
+    frames = traceback.extract_tb(exc_info[2])[-FRAMES_SHOWN:]
+    return {"exception": kinds, "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}
