@@ -58,8 +58,9 @@ class DocumentIndex(models.Index):
     def deconstruct(self) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         kwargs: dict[str, Any] = {"name": self.name}
         for option in ("unique", "where", "expire_after_seconds", "collation"):
-            if getattr(self, option) not in (False, None):
-                kwargs[option] = getattr(self, option)
+            value = getattr(self, option)
+            if value is not False and value is not None:  # 0 seconds is an answer
+                kwargs[option] = value
         return f"{type(self).__module__}.{type(self).__qualname__}", self.keys, kwargs
 
     def clone(self) -> DocumentIndex:

@@ -5,28 +5,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='IdempotentRequest',
+            name="IdempotentRequest",
             fields=[
-                ('_id', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('body_hash', models.CharField(db_column='bodyHash', max_length=64)),
-                ('owner', models.CharField(max_length=32)),
-                ('lease_until', models.DateTimeField(db_column='leaseUntil')),
-                ('expires_at', models.DateTimeField(db_column='expiresAt')),
-                ('status', models.IntegerField(null=True)),
-                ('headers', models.TextField(null=True)),
-                ('body', models.BinaryField(null=True)),
+                ("_id", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("body_hash", models.CharField(db_column="bodyHash", max_length=64)),
+                ("owner", models.CharField(max_length=32)),
+                ("lease_until", models.DateTimeField(db_column="leaseUntil")),
+                ("expires_at", models.DateTimeField(db_column="expiresAt")),
+                ("status", models.IntegerField(null=True)),
+                ("headers", models.TextField(null=True)),
+                ("body", models.BinaryField(null=True)),
             ],
             options={
-                'db_table': 'idempotentrequests',
-                'indexes': [booking_service.djongo.indexes.DocumentIndex('expiresAt', name='expires_at_ttl')],
+                "db_table": "idempotentrequests",
+                "indexes": [
+                    booking_service.djongo.indexes.DocumentIndex(
+                        "expiresAt", expire_after_seconds=0, name="expires_at_ttl"
+                    )
+                ],
             },
         ),
     ]
