@@ -26,8 +26,9 @@ class Cursor(base.Cursor):
 
 
 class DatabaseOperations(operations.DatabaseOperations):
-    """Upstream leaves `iexact` with SQL's escapes, so its value would be matched as a regular expression."""
+    """This engine's compilers; and an `iexact` that matches text where upstream's matches a regular expression."""
 
+    compiler_module = "booking_service.djongo.compiler"
     prep_for_iexact_query = operations.DatabaseOperations.prep_for_like_query
 
 
@@ -68,7 +69,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             with debug_transaction(self, "session.commit_transaction()"), translated_errors():
                 self._commit_until_known()
         except BaseException:
-            self.run_on_commit = []
+            self.run_on_commit.clear()
             raise
         finally:
             self._end_session()
@@ -85,7 +86,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def rollback_mongo(self) -> None:
         """Abort the open transaction, if any, and forget its commit hooks."""
-        self.run_on_commit = []
+        self.run_on_commit.clear()
         if self.session:
             try:
                 self.session.abort_transaction()

@@ -23,7 +23,7 @@ SESSION_CALLS = frozenset(
         *("find_one_and_delete", "find_one_and_replace", "find_one_and_update"),
     }
 )
-TIMES_WITH_ZONE: CodecOptions = CodecOptions(tz_aware=True)
+TIMES_WITH_ZONE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
 
 class SessionBoundCollection:
@@ -35,7 +35,7 @@ class SessionBoundCollection:
 
     def __init__(self, wrapper: DatabaseWrapper, name: str) -> None:
         self._wrapper = wrapper
-        self._collection: Collection = Collection(wrapper.database, name, codec_options=TIMES_WITH_ZONE)
+        self._collection: Collection[dict[str, Any]] = Collection(wrapper.database, name, codec_options=TIMES_WITH_ZONE)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._collection, name)

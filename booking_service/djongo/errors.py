@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import DatabaseError, IntegrityError, OperationalError
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, PyMongoError
@@ -56,7 +57,7 @@ def is_transient(error: BaseException) -> bool:
     return cause is not None and cause.has_error_label(TRANSIENT)
 
 
-def duplicate_keys(error: BaseException) -> list[dict]:
+def duplicate_keys(error: BaseException) -> list[dict[str, Any]]:
     """The key values that collided, one document for each duplicate: `[{"_id": "provider:…:123"}]`."""
     cause = driver_error(error)
     if isinstance(cause, BulkWriteError):

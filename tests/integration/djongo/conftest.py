@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 from .models import Clinic, Treatment
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _collections(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+def _collections(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """The sample collections, made the way a migration makes them."""
     with django_db_blocker.unblock(), connection.schema_editor() as editor:
         for model in (Clinic, Treatment):

@@ -37,12 +37,12 @@ class Treatment(Document):
     title = models.CharField(max_length=100, blank=True)
     price = models.DecimalField(max_digits=10, decimal_places=2, default=0)
     offered = models.BooleanField(default=True)
-    starts_at = models.DateTimeField(null=True, db_column="startsAt")
+    starts_at = models.DateTimeField(null=True, blank=True, db_column="startsAt")
     day = models.DateField(null=True)
     uses = models.IntegerField(default=0)
     cities = ArrayField(models.CharField(max_length=40), null=True, blank=True)
     terms = EmbeddedModelField(Terms, null=True, blank=True)
-    clinic = models.ForeignKey(Clinic, null=True, on_delete=models.CASCADE, related_name="treatments")
+    clinic = models.ForeignKey(Clinic, null=True, blank=True, on_delete=models.CASCADE, related_name="treatments")
 
     class Meta:
         app_label = "engine"

@@ -97,7 +97,7 @@ def test_it_works_again_after_a_failed_transaction() -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Treatment.objects.mongo_insert_one({"code": "A"})
     assert not transaction.in_transaction()
-    assert connection.session is None
+    assert connection.session is None  # type: ignore[attr-defined]
     with transaction.atomic():
         Treatment.objects.mongo_insert_one({"code": "B"})
     assert Treatment.objects.mongo_count_documents({}) == 2
@@ -138,7 +138,7 @@ def test_it_leaves_no_session_behind_when_a_commit_fails(
 ) -> None:
     attempts: list[int] = []
 
-    def failing_once(self: object) -> None:
+    def failing_once(self: ClientSession) -> None:
         attempts.append(1)
         if len(attempts) == 1:
             raise OperationFailure("commit refused", details={"errorLabels": error_labels})
@@ -153,5 +153,5 @@ def test_it_leaves_no_session_behind_when_a_commit_fails(
         with pytest.raises(raised):
             transaction.run(Clinic.objects.create, name="never")
         assert names() == set()
-    assert connection.session is None
+    assert connection.session is None  # type: ignore[attr-defined]
     assert not transaction.in_transaction()
