@@ -1,0 +1,58 @@
+"""What tests do with a broker besides what the service does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Any
+
+import pika
+
+from events.broker import Delivery, Topology, short_channel
+
+
+def empty(url: str, topology: Topology) -> None:
+    """Empty every queue of ours."""
+    with short_channel(url) as channel:
+        for queue in (topology.queue, topology.dead_queue, *topology.retry_queues):
+            channel.queue_purge(queue)
+
+
+def message_count(url: str, queue: str) -> int:
+    with short_channel(url) as channel:
+        return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+
+def take(url: str, queue: str, count: int, *, seconds: float = 10) -> list[Delivery]:
+    """Take exactly `count` messages off `queue`; fails when they do not come in time."""
+    taken: list[Delivery] = []
+    until = monotonic() + seconds
+    with short_channel(url) as channel:
+        while len(taken) < count and monotonic() < until:
+            method, properties, body = channel.basic_get(queue, auto_ack=True)
+            if method is None:
+                sleep(0.01)
+                continue
+            taken.append(
+                Delivery(method.delivery_tag, method.exchange, method.routing_key, method.redelivered, body, properties)
+            )
+    assert len(taken) == count, f"{len(taken)} of {count} messages came to {queue}"
+    return taken
+
+
+def put(url: str, exchange: str, routing_key: str, body: bytes, **properties: Any) -> None:
+    """Publish one persistent message, confirmed."""
+    with short_channel(url) as channel:
+        channel.confirm_delivery()
+        channel.basic_publish(
+            exchange, routing_key, body, pika.BasicProperties(delivery_mode=2, **properties), mandatory=True
+        )
+
+
+def eventually(condition: Callable[[], Any], *, seconds: float = 10, what: str = "") -> Any:
+    """The first true value of `condition`; fails after `seconds`."""
+    until = monotonic() + seconds
+    while not (value := condition()):
+        assert monotonic() < until, what or "it did not come true in time"
+        sleep(0.02)
+    return value
