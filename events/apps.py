@@ -1,0 +1,13 @@
+"""The events app."""
+
+from django.apps import AppConfig
+
+
+class EventsConfig(AppConfig):
+    name = "events"
+    verbose_name = "Events"
+
+    def ready(self) -> None:
+        from . import receivers
+
+        receivers.connect()

@@ -1,0 +1,273 @@
+"""The outbox's and the inbox's queries.
+
+How order holds: a row is claimed only while it is the first unsent row of its aggregate, and it counts as sent only
+once the broker has confirmed it. So the first copy of an event enters the broker after its predecessor's, whatever
+leases, clocks or frozen publishers do. Leases only keep publishers from doing each other's work: a publisher that
+outlives its lease can send a second copy, never a first one out of order.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from bson import ObjectId
+from django.db import IntegrityError, connection
+from pymongo import UpdateOne, WriteConcern
+from pymongo.collection import Collection
+from pymongo.read_concern import ReadConcern
+
+from booking_service.djongo.errors import translated_errors
+from booking_service.djongo.transaction import in_transaction
+
+from .exceptions import OutsideTransactionError
+from .models import AT_ONCE, InboxMessage, Lane, OutboxEvent, Status
+
+Row = dict[str, Any]
+
+_positions = count()
+
+# Only what a majority has is published: a booking that a crash takes back must not have been told.
+_MAJORITY = ReadConcern("majority")
+# A claim that a crash takes back costs a second copy at most, so it does not wait for the disk.
+_QUICK = WriteConcern(w=1)
+_WAITING = Status.WAITING.value
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """What becomes an outbox row."""
+
+    lane: Lane
+    type: str
+    aggregate_id: str
+    aggregate_version: int
+    body: bytes
+    event_id: ObjectId
+    exchange: str = ""
+    routing_key: str = ""
+
+
+def outbox_add(events: Iterable[NewEvent], *, correlation_id: str, at: datetime) -> None:
+    """Write rows in the caller's transaction.
+
+    Raises:
+        OutsideTransactionError: there is none.
+    """
+    if not in_transaction():
+        raise OutsideTransactionError
+    OutboxEvent.objects.mongo_insert_many([_document(event, correlation_id, at) for event in events])
+
+
+def _document(event: NewEvent, correlation_id: str, at: datetime) -> Row:
+    return {
+        "_id": event.event_id,
+        "lane": event.lane.value,
+        "type": event.type,
+        "exchange": event.exchange,
+        "routingKey": event.routing_key,
+        "aggregateId": event.aggregate_id,
+        "aggregateVersion": event.aggregate_version,
+        "position": next(_positions),
+        "body": event.body,
+        "correlationId": correlation_id,
+        "status": _WAITING,
+        "dueAt": AT_ONCE,
+        "leaseOwner": None,
+        "attempts": 0,
+        "lastError": "",
+        "createdAt": at,
+        "publishedAt": None,
+    }
+
+
+# --- claiming ------------------------------------------------------------------------------------------------------
+def outbox_claim(lane: Lane, *, limit: int, lease: timedelta) -> list[Row]:
+    """Take up to `limit` due rows for `lease`; nobody else takes them until it ends.
+
+    In the broker lane these are heads: first unsent rows of different aggregates. In the partner lane order does not
+    matter. Each row carries its claim in `leaseOwner`.
+    """
+    now = datetime.now(UTC)
+    with translated_errors():
+        due = _due(lane, now, limit)
+        rows = _heads(due, now) if lane is Lane.BROKER else due
+        while len(due) == limit and not rows and _wait_behind(due, now):
+            due = _due(lane, now, limit)
+            rows = _heads(due, now)
+        return _leased(rows, now, now + lease) if rows else []
+
+
+def _due(lane: Lane, now: datetime, limit: int) -> list[Row]:
+    due = {"status": _WAITING, "lane": lane.value, "dueAt": {"$lte": now}}
+    return list(_committed().find(due).sort([("dueAt", 1), ("_id", 1)]).limit(limit))
+
+
+def _first_unsent(rows: Sequence[Row]) -> list[Row]:
+    """The first unsent row of each aggregate that `rows` belong to, due or not."""
+    aggregates = list({row["aggregateId"] for row in rows})
+    unsent = _committed().find({"status": _WAITING, "lane": Lane.BROKER.value, "aggregateId": {"$in": aggregates}})
+    first: dict[str, Row] = {}
+    for row in unsent.sort([("aggregateId", 1), ("aggregateVersion", 1), ("position", 1)]):
+        first.setdefault(row["aggregateId"], row)
+    return list(first.values())
+
+
+def _heads(due: Sequence[Row], now: datetime) -> list[Row]:
+    return [first for first in _first_unsent(due) if first["dueAt"] <= now]
+
+
+def _wait_behind(due: Sequence[Row], now: datetime) -> bool:
+    """Make due rows behind a first one that backs off due with it: they must not hide the others, which come after.
+
+    Returns whether there were any. Rows behind one that a publisher has in hand stay due: it goes any moment.
+    """
+    postponed = 0
+    for first in _first_unsent(due):
+        if first["dueAt"] > now and first["leaseOwner"] is None:
+            behind = {"aggregateId": first["aggregateId"], "lane": first["lane"], "status": _WAITING}
+            change = {"$set": {"dueAt": first["dueAt"]}}
+            postponed += _collection().update_many({**behind, "dueAt": {"$lte": now}}, change).modified_count
+    return postponed > 0
+
+
+def _leased(rows: Sequence[Row], now: datetime, until: datetime) -> list[Row]:
+    owner = uuid.uuid4().hex
+    ids = [row["_id"] for row in rows]
+    claimed = _collection(_QUICK).update_many(
+        {"_id": {"$in": ids}, "status": _WAITING, "dueAt": {"$lte": now}},
+        {"$set": {"leaseOwner": owner, "dueAt": until}, "$inc": {"attempts": 1}},
+    )
+    ours = set(ids) if claimed.modified_count == len(ids) else _owned_by(owner, ids)
+    return [{**row, "leaseOwner": owner, "attempts": row["attempts"] + 1} for row in rows if row["_id"] in ours]
+
+
+def _owned_by(owner: str, ids: Sequence[ObjectId]) -> set[ObjectId]:
+    return {row["_id"] for row in _collection().find({"_id": {"$in": list(ids)}, "leaseOwner": owner}, {"_id": 1})}
+
+
+# --- marking -------------------------------------------------------------------------------------------------------
+def outbox_sent(rows: Sequence[Row]) -> None:
+    """These rows have arrived. Whoever holds them now: arrived is arrived."""
+    if not rows:
+        return
+    change = {"status": Status.SENT.value, "publishedAt": datetime.now(UTC), "leaseOwner": None, "lastError": ""}
+    with translated_errors():
+        _collection().update_many({"_id": {"$in": [row["_id"] for row in rows]}, "status": _WAITING}, {"$set": change})
+
+
+def outbox_postpone(due: Mapping[ObjectId, datetime], *, owner: str, error: str) -> None:
+    """Give claimed rows back, each due at its own time, and say why. What somebody else holds by now is theirs."""
+    if not due:
+        return
+    changes = [
+        UpdateOne(
+            {"_id": event_id, "status": _WAITING, "leaseOwner": owner},
+            {"$set": {"dueAt": due_at, "leaseOwner": None, "lastError": error[:500]}},
+        )
+        for event_id, due_at in due.items()
+    ]
+    with translated_errors():
+        _collection().bulk_write(changes, ordered=False)
+
+
+def outbox_dead(row: Row, *, error: str) -> bool:
+    """Nobody will be asked again for this row. Joins the caller's transaction; False when it is no longer ours."""
+    result = OutboxEvent.objects.mongo_update_one(
+        {"_id": row["_id"], "status": _WAITING, "leaseOwner": row["leaseOwner"]},
+        {"$set": {"status": Status.DEAD.value, "leaseOwner": None, "lastError": error[:500]}},
+    )
+    return bool(result.modified_count)
+
+
+def outbox_retry(event_ids: Sequence[ObjectId]) -> int:
+    """Make waiting or dead rows due at once; returns how many. For staff: what was sent stays sent."""
+    change = {"status": _WAITING, "dueAt": AT_ONCE, "leaseOwner": None, "attempts": 0}
+    unsent = {"_id": {"$in": list(event_ids)}, "status": {"$in": [_WAITING, Status.DEAD.value]}}
+    return int(OutboxEvent.objects.mongo_update_many(unsent, {"$set": change}).modified_count)
+
+
+# --- watching ------------------------------------------------------------------------------------------------------
+def outbox_changes(*, wait: timedelta) -> Iterator[Lane | None]:
+    """The lane of each row as it is committed, for as long as the change stream lives; None when it has just opened and
+    whenever nothing came for `wait`.
+
+    Raises:
+        django.db.OperationalError: MongoDB is gone; rows may have been missed.
+    """
+    pipeline: list[Row] = [{"$match": {"operationType": "insert"}}, {"$project": {"fullDocument.lane": 1}}]
+    milliseconds = int(wait.total_seconds() * 1000)
+    with translated_errors(), _collection().watch(pipeline, max_await_time_ms=milliseconds) as stream:
+        yield None
+        while stream.alive:
+            change = stream.try_next()
+            yield Lane(change["fullDocument"]["lane"]) if change else None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many unsent events there are of a type, and the age of the oldest."""
+
+    lane: str
+    type: str
+    status: str
+    events: int
+    oldest_seconds: float
+
+
+def outbox_backlog() -> list[Backlog]:
+    """Unsent events by lane, type and status, from an index alone."""
+    groups = OutboxEvent.objects.mongo_aggregate(
+        [
+            {"$match": {"status": {"$in": [_WAITING, Status.DEAD.value]}}},
+            {
+                "$group": {
+                    "_id": {"lane": "$lane", "type": "$type", "status": "$status"},
+                    "events": {"$sum": 1},
+                    "oldest": {"$min": "$createdAt"},
+                }
+            },
+        ],
+        hint="outbox_status",
+    )
+    now = datetime.now(UTC)
+    with translated_errors():
+        return [
+            Backlog(**group["_id"], events=group["events"], oldest_seconds=(now - group["oldest"]).total_seconds())
+            for group in groups
+        ]
+
+
+# --- the inbox -----------------------------------------------------------------------------------------------------
+def inbox_add(message_id: str, *, type: str, correlation_id: str) -> bool:
+    """Note in the caller's transaction that a message takes effect. False: it did before; the transaction is void."""
+    if not in_transaction():
+        raise OutsideTransactionError
+    row = {"_id": message_id, "type": type, "correlationId": correlation_id[:255], "receivedAt": datetime.now(UTC)}
+    try:
+        InboxMessage.objects.mongo_insert_one(row)
+    except IntegrityError:
+        return False
+    return True
+
+
+def database_answers() -> bool:
+    """Whether MongoDB can be reached just now; for waiting until it can."""
+    try:
+        with translated_errors():
+            connection.database.command("ping")  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - whatever it is, the answer is no
+        return False
+    return True
+
+
+def _collection(write_concern: WriteConcern | None = None) -> Collection[Row]:
+    return OutboxEvent.objects.mongo_with_options(write_concern=write_concern)
+
+
+def _committed() -> Collection[Row]:
+    return OutboxEvent.objects.mongo_with_options(read_concern=_MAJORITY)
