@@ -1,0 +1,169 @@
+"""The main API: who is this nurse, physiotherapist or admin?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from bson import ObjectId
+from django.conf import settings
+from django.core.cache import cache
+
+from booking_service.api.callers import Role
+from booking_service.operations import metrics
+from booking_service.partners.answers import Answer
+from booking_service.partners.client import PartnerClient
+from booking_service.partners.exceptions import (
+    PartnerRefused,
+    PartnerUnavailable,
+    ProviderDirectoryDown,
+    ProviderNotFound,
+)
+
+log = structlog.get_logger(__name__)
+
+client = PartnerClient("main_api", url_setting="MAIN_API_URL", unavailable=ProviderDirectoryDown)
+
+_PERSON_ROLES = {"NURSE": Role.NURSE, "PHYSIOTHERAPIST": Role.PHYSIOTHERAPIST, "ADMIN": Role.ADMIN}
+
+
+class SkillLevel(StrEnum):
+    """How much a provider may take on, least first, in the catalog's words."""
+
+    BASIC = "BASIC"
+    INTERMEDIATE = "INTERMEDIATE"
+    ADVANCED = "ADVANCED"
+    SPECIALIST = "SPECIALIST"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A person whom the main API vouches for. `categories` are the catalog's (NURSING, PHYSIOTHERAPY)."""
+
+    id: ObjectId
+    role: Role
+    name: str
+    categories: frozenset[str]
+    skill_level: SkillLevel | None
+    is_active: bool
+
+
+def provider_get(provider_id: ObjectId, *, allow_stale: bool = True) -> Provider:
+    """The provider, from the cache when it was asked for a short time ago (`PROVIDER_CACHE_SECONDS`).
+
+    While the main API is down an older answer is used (up to `PROVIDER_STALE_SECONDS`). `allow_stale=False`, for
+    assignments, asks the main API itself whatever the cache holds.
+
+    Raises `ProviderNotFound`, `ProviderDirectoryDown` (503), or `PartnerRefused` when the main API rejects our call.
+    """
+    known = _Known.recall(provider_id) if allow_stale else None
+    if known is not None and known.is_fresh:
+        metrics.PROVIDER_LOOKUPS.labels("hit").inc()
+        return known.unwrap()
+    metrics.PROVIDER_LOOKUPS.labels("miss").inc()
+    try:
+        return _Known.learn(provider_id, _ask(provider_id)).unwrap()
+    except PartnerUnavailable:
+        if known is None:
+            raise
+        metrics.PROVIDER_LOOKUPS.labels("stale").inc()
+        return known.unwrap()
+
+
+def _ask(provider_id: ObjectId) -> Provider | None:
+    path = settings.MAIN_API_PROVIDER_PATH.format(id=quote(str(provider_id)))
+    try:
+        provider = client.get(path, _read_provider)
+    except PartnerRefused as refusal:
+        if refusal.partner_status == 404:
+            return None
+        raise
+    return provider if provider is not None and provider.id == provider_id else None
+
+
+def _read_provider(answer: Answer) -> Provider | None:
+    """None for a person whose role has no business here, such as a doctor."""
+    role = _PERSON_ROLES.get(answer.text("role").upper())
+    if role is None:
+        return None
+    return Provider(
+        id=answer.object_id("_id"),
+        role=role,
+        name=answer.text("name"),
+        categories=frozenset(category.upper() for category in answer.texts("categories")),
+        skill_level=answer.choice("skillLevel", SkillLevel) if answer.optional_text("skillLevel") else None,
+        is_active=answer.flag("isActive"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the main API said of an id (None: nobody), and when."""
+
+    provider: Provider | None
+    learned_at: float
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.time() - self.learned_at < settings.PROVIDER_CACHE_SECONDS
+
+    def unwrap(self) -> Provider:
+        if self.provider is None:
+            raise ProviderNotFound
+        return self.provider
+
+    @classmethod
+    def recall(cls, provider_id: ObjectId) -> _Known | None:
+        """From the cache; None when it is not there, or the cache is away."""
+        try:
+            stored: dict[str, Any] | None = cache.get(_cache_key(provider_id))
+        except Exception as error:  # noqa: BLE001 - whatever ails the cache, the main API can still be asked
+            log.info("provider_cache_unreadable", error=type(error).__name__)
+            return None
+        if stored is None:
+            return None
+        return cls(_from_plain(provider_id, stored["provider"]), stored["learned_at"])
+
+    @classmethod
+    def learn(cls, provider_id: ObjectId, provider: Provider | None) -> _Known:
+        """Writes it to the cache, for as long as a stale answer may be used."""
+        known = cls(provider, time.time())
+        stored = {"provider": None if provider is None else _as_plain(provider), "learned_at": known.learned_at}
+        lifetime = settings.PROVIDER_CACHE_SECONDS if provider is None else settings.PROVIDER_STALE_SECONDS
+        try:
+            cache.set(_cache_key(provider_id), stored, lifetime)
+        except Exception as error:  # noqa: BLE001 - the answer is good without being kept
+            log.info("provider_cache_unwritable", error=type(error).__name__)
+        return known
+
+
+def _cache_key(provider_id: ObjectId) -> str:
+    return f"provider:{provider_id}"
+
+
+def _as_plain(provider: Provider) -> dict[str, Any]:
+    """Plain values, so that an entry survives a release in which the class has changed."""
+    return {
+        "role": provider.role.value,
+        "name": provider.name,
+        "categories": sorted(provider.categories),
+        "skill_level": provider.skill_level and provider.skill_level.value,
+        "is_active": provider.is_active,
+    }
+
+
+def _from_plain(provider_id: ObjectId, plain: dict[str, Any] | None) -> Provider | None:
+    if plain is None:
+        return None
+    return Provider(
+        id=provider_id,
+        role=Role(plain["role"]),
+        name=plain["name"],
+        categories=frozenset(plain["categories"]),
+        skill_level=SkillLevel(plain["skill_level"]) if plain["skill_level"] else None,
+        is_active=plain["is_active"],
+    )

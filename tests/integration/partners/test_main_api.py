@@ -1,0 +1,168 @@
+"""Looking providers up: remembered for a minute, longer while the main API is down, never for an assignment."""
+
+import socket
+
+import pytest
+import redis
+import time_machine
+from bson import ObjectId
+from django.core.cache import cache
+
+from booking_service.api.callers import Role
+from booking_service.partners.exceptions import PartnerRefused, ProviderDirectoryDown, ProviderNotFound
+from booking_service.partners.main_api import Provider, SkillLevel, provider_get
+from tests.integration.partners import servers
+
+NURSE = ObjectId()
+DOCUMENT = {
+    "_id": str(NURSE),
+    "role": "nurse",
+    "name": "Meera Nair",
+    "categories": ["NURSING"],
+    "skillLevel": "ADVANCED",
+    "isActive": True,
+}
+
+
+@pytest.fixture
+def main_api(partner, settings):
+    server = partner(servers.answers(DOCUMENT))
+    settings.MAIN_API_URL = server.url
+    return server
+
+
+def test_it_tells_who_a_provider_is(main_api):
+    assert provider_get(NURSE) == Provider(
+        id=NURSE,
+        role=Role.NURSE,
+        name="Meera Nair",
+        categories=frozenset({"NURSING"}),
+        skill_level=SkillLevel.ADVANCED,
+        is_active=True,
+    )
+    assert main_api.requests[0].path == f"/api/internal/providers/{NURSE}"
+    assert main_api.requests[0].method == "GET"
+
+
+def test_an_admin_needs_no_categories(main_api):
+    main_api.behave(servers.answers({"_id": str(NURSE), "role": "admin", "name": "Ops", "isActive": True}))
+
+    admin = provider_get(NURSE)
+
+    assert (admin.role, admin.categories, admin.skill_level) == (Role.ADMIN, frozenset(), None)
+
+
+def test_it_asks_once_a_minute(main_api):
+    with time_machine.travel(0, tick=False) as clock:
+        first = provider_get(NURSE)
+        clock.shift(59)
+        assert provider_get(NURSE) == first
+        assert len(main_api.requests) == 1
+        clock.shift(1)
+        provider_get(NURSE)
+
+    assert len(main_api.requests) == 2
+
+
+def test_it_uses_an_older_answer_while_the_main_api_is_down(main_api):
+    with time_machine.travel(0, tick=False) as clock:
+        known = provider_get(NURSE)
+        main_api.behave(servers.resets)
+        clock.shift(3000)
+
+        assert provider_get(NURSE) == known
+
+
+def test_an_assignment_never_gets_an_older_answer_nor_a_remembered_one(main_api):
+    provider_get(NURSE)
+    main_api.behave(servers.answers({**DOCUMENT, "isActive": False}))
+    assert provider_get(NURSE).is_active
+    assert not provider_get(NURSE, allow_stale=False).is_active
+
+    main_api.behave(servers.resets)
+    with pytest.raises(ProviderDirectoryDown) as refusal:
+        provider_get(NURSE, allow_stale=False)
+    assert (refusal.value.status, refusal.value.code) == (503, "PROVIDER_DIRECTORY_DOWN")
+
+
+def test_what_an_assignment_learns_is_remembered(main_api):
+    provider_get(NURSE)
+    main_api.behave(servers.answers({**DOCUMENT, "isActive": False}))
+    provider_get(NURSE, allow_stale=False)
+
+    assert not provider_get(NURSE).is_active
+    assert len(main_api.requests) == 2
+
+
+def test_nobody_known_and_the_main_api_down_is_a_503(main_api):
+    main_api.behave(servers.refuses("500 Oops"))
+
+    with pytest.raises(ProviderDirectoryDown):
+        provider_get(NURSE)
+
+
+def test_an_unknown_id_is_not_found_and_remembered(main_api):
+    main_api.behave(servers.refuses("404 Not Found"))
+
+    for _ in range(3):
+        with pytest.raises(ProviderNotFound):
+            provider_get(NURSE)
+
+    assert len(main_api.requests) == 1
+
+
+def test_a_role_without_business_here_is_not_found(main_api):
+    main_api.behave(servers.answers({**DOCUMENT, "role": "doctor"}))
+
+    with pytest.raises(ProviderNotFound):
+        provider_get(NURSE)
+
+
+def test_an_answer_about_another_person_is_not_found(main_api):
+    main_api.behave(servers.answers({**DOCUMENT, "_id": str(ObjectId())}))
+
+    with pytest.raises(ProviderNotFound):
+        provider_get(NURSE)
+
+
+def test_a_rejected_call_of_ours_is_told_apart(main_api):
+    main_api.behave(servers.refuses("403 Forbidden"))
+
+    with pytest.raises(PartnerRefused) as refusal:
+        provider_get(NURSE)
+
+    assert refusal.value.partner_status == 403
+
+
+@pytest.mark.parametrize("field", ["_id", "role", "name", "isActive"])
+def test_an_answer_that_lacks_something_is_a_503(main_api, field):
+    main_api.behave(servers.answers({name: value for name, value in DOCUMENT.items() if name != field}))
+
+    with pytest.raises(ProviderDirectoryDown):
+        provider_get(NURSE)
+
+
+def test_without_redis_it_asks_each_time(main_api, settings):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nowhere = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+    settings.CACHES = {**settings.CACHES, "default": {**settings.CACHES["default"], "LOCATION": nowhere}}
+    with pytest.raises((redis.ConnectionError, ConnectionError)):
+        redis.Redis.from_url(nowhere).ping()
+
+    assert provider_get(NURSE).role is Role.NURSE
+    assert provider_get(NURSE).role is Role.NURSE
+    assert len(main_api.requests) == 2
+
+
+def test_the_cache_holds_plain_values(main_api):
+    provider_get(NURSE)
+
+    entry = cache.get(f"provider:{NURSE}")
+
+    assert entry["provider"] == {
+        "role": "NURSE",
+        "name": "Meera Nair",
+        "categories": ["NURSING"],
+        "skill_level": "ADVANCED",
+        "is_active": True,
+    }
