@@ -1,0 +1,207 @@
+"""Answers of the catalog, kept in Redis and in the process, and right after every change.
+
+    read:   one script call: the generation, and the answer unless this process holds it for that generation
+    miss:   one process of all rebuilds (a lock in Redis), the others wait for what it puts there
+    write:  generation := "changing"; MongoDB commits; generation := a new one
+
+Scarce: round trips; a cached answer costs exactly one. What is kept belongs to a generation, so a change forgets
+everything at once, whatever pod made it, and a slow rebuild can only fill a generation that nobody asks for any more.
+While it is "changing" nothing is kept: a writer that dies there leaves a mark that expires, not an old answer.
+
+Redis down: every answer comes from MongoDB. The first failure is logged and Redis is left alone for RETRY_SECONDS;
+whoever finds it again starts a new generation, as changes may have gone by unseen.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, TypeVar
+
+import structlog
+from django_redis import get_redis_connection
+from redis import RedisError
+
+from booking_service.djongo import transaction
+
+logger = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+PREFIX = "patient-booking:{catalog}"  # the braces keep all its keys on one node of a Redis Cluster
+GENERATION = f"{PREFIX}:generation"
+CHANGING = b"changing"
+KEEP_SECONDS = 60  # so old are counts that change without a new generation, at most
+CHANGE_SECONDS = 15  # longer than a transaction is retried
+REBUILD_SECONDS = 5
+POLL_SECONDS = 0.01
+RETRY_SECONDS = 2.0
+MOST_KEPT = 512  # answers in one process
+
+_READ = """
+local generation = redis.call('GET', KEYS[1])
+if not generation then
+    generation = ARGV[3]
+    redis.call('SET', KEYS[1], generation, 'EX', ARGV[4])
+end
+if generation == ARGV[2] then return {generation} end
+return {generation, redis.call('GET', ARGV[5] .. ':' .. generation .. ':' .. ARGV[1])}
+"""
+_UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
+
+
+class RedisAway(Exception):
+    """Redis cannot be used at the moment."""
+
+
+class Connection:
+    """Redis, left alone for a while after it failed."""
+
+    def __init__(self) -> None:
+        self._away_until: float | None = None
+        self._lock = Lock()
+        self._scripts: dict[str, Any] = {}
+
+    def call(self, command: Callable[[Any], T]) -> T:
+        """What `command(client)` answers. Raises RedisAway; one failure in RETRY_SECONDS waits for a timeout."""
+        try:
+            client = get_redis_connection("default")
+            if self._away_until is not None:
+                self._look_again(client)
+            return command(client)
+        except RedisError as error:
+            self._went_away(error)
+            raise RedisAway from error
+
+    def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        """What a Lua script answers. Raises RedisAway."""
+
+        def run_script(client: Any) -> Any:
+            if script not in self._scripts:
+                self._scripts[script] = client.register_script(script)
+            return self._scripts[script](keys=keys, args=args, client=client)
+
+        return self.call(run_script)
+
+    def _look_again(self, client: Any) -> None:
+        """Let one caller in RETRY_SECONDS find out, and forget what may have changed unseen. Raises RedisAway."""
+        with self._lock:
+            if self._away_until is None:
+                return
+            if time.monotonic() < self._away_until:
+                raise RedisAway
+            self._away_until = time.monotonic() + RETRY_SECONDS
+        client.set(GENERATION, _new_generation(), ex=KEEP_SECONDS)
+        self._away_until = None
+        logger.warning("catalog_cache_back")
+
+    def _went_away(self, error: RedisError) -> None:
+        if self._away_until is None:
+            logger.warning("catalog_cache_away", error=type(error).__name__)
+        self._away_until = time.monotonic() + RETRY_SECONDS
+
+
+class CatalogCache:
+    """`read` is for readers, `changing` for writers; both work without Redis."""
+
+    def __init__(self) -> None:
+        self._redis = Connection()
+        self._kept: OrderedDict[str, tuple[bytes, Any]] = OrderedDict()  # key → (generation, value)
+        self._lock = Lock()
+
+    def read(self, key: str, build: Callable[[], bytes], load: Callable[[bytes], T]) -> T:
+        """`load(build())`, kept until the catalog changes or KEEP_SECONDS go by.
+
+        Args:
+            key: what is asked for; at most one build of it runs at a time, in all processes together.
+            build: makes the answer from MongoDB, as bytes that Redis can hold.
+            load: makes of the bytes what callers want; the result is shared between threads, so it must not be changed.
+        """
+        generation, value = self._kept.get(key, (b"", None))
+        try:
+            found = self._redis.run(_READ, [GENERATION], [key, generation, _new_generation(), KEEP_SECONDS, PREFIX])
+            if found[0] == CHANGING:
+                return load(build())
+            if len(found) == 1:
+                return value
+            body = found[1]
+            if body is None and transaction.in_transaction():
+                return load(build())  # a snapshot may be older than the generation
+            if body is None:
+                body = self._rebuilt(f"{PREFIX}:{found[0].decode()}:{key}", build)
+        except RedisAway:
+            return load(build())
+        return self._keep(key, found[0], load(body))
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Wrap a change of the catalog in it. Inside a transaction the new generation waits for its commit."""
+        self._mark(CHANGING, CHANGE_SECONDS)
+        try:
+            yield
+        finally:
+            transaction.on_commit(self.renew)
+
+    def renew(self) -> None:
+        """Forget every answer, in all processes."""
+        self._mark(_new_generation(), KEEP_SECONDS)
+
+    def _mark(self, generation: bytes, seconds: int) -> None:
+        try:
+            self._redis.call(lambda client: client.set(GENERATION, generation, ex=seconds))
+        except RedisAway:
+            return  # nobody is served from Redis by us; whoever finds it again renews the generation
+
+    def _keep(self, key: str, generation: bytes, value: T) -> T:
+        with self._lock:
+            self._kept[key] = (generation, value)
+            self._kept.move_to_end(key)
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return value
+
+    def _rebuilt(self, name: str, build: Callable[[], bytes]) -> bytes:
+        """The answer, built here or by whoever was first; after REBUILD_SECONDS of waiting it is built here anyway."""
+        lock, token = f"{name}:lock", _new_generation()
+        give_up_at = time.monotonic() + REBUILD_SECONDS
+        while time.monotonic() < give_up_at:
+            if self._redis.call(lambda client: client.set(lock, token, nx=True, ex=REBUILD_SECONDS)):
+                return self._built(name, lock, token, build)
+            time.sleep(POLL_SECONDS)
+            body = self._redis.call(lambda client: client.get(name))
+            if body is not None:
+                return body
+        return build()
+
+    def _built(self, name: str, lock: str, token: bytes, build: Callable[[], bytes]) -> bytes:
+        try:
+            # Between the miss and the lock somebody may have finished.
+            body: bytes | None = self._redis.call(lambda client: client.get(name))
+            if body is None:
+                body = build()
+                self._put(name, body)
+            return body
+        finally:
+            self._unlock(lock, token)
+
+    def _put(self, name: str, body: bytes) -> None:
+        try:
+            self._redis.call(lambda client: client.set(name, body, ex=KEEP_SECONDS))
+        except RedisAway:
+            return  # the answer is in hand
+
+    def _unlock(self, lock: str, token: bytes) -> None:
+        try:
+            self._redis.run(_UNLOCK, [lock], [token])
+        except RedisAway:
+            return  # it expires
+
+
+def _new_generation() -> bytes:
+    return uuid.uuid4().hex.encode()
+
+
+catalog_cache = CatalogCache()
