@@ -1,0 +1,1 @@
+"""Patients: their records, how they sign in, and who may see what."""

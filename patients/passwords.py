@@ -1,0 +1,93 @@
+"""Passwords: argon2 for ours, bcrypt of the monolith until its owner signs in again.
+
+A refused password costs the same whatever stands behind it (an argon2 hash, a bcrypt hash, nothing at all): one argon2
+and one bcrypt. Only a right one may be quicker, which tells its owner nothing new.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cache
+
+import bcrypt
+from django.contrib.auth.hashers import (
+    Argon2PasswordHasher,
+    BCryptPasswordHasher,
+    check_password,
+    make_password,
+)
+
+LONGEST_PASSWORD = 128
+BCRYPT_BYTES = 72
+MONOLITH_ROUNDS = 10
+MONOLITH_PREFIX = "bcrypt$"
+
+
+class PatientArgon2Hasher(Argon2PasswordHasher):
+    """argon2id with 19 MiB and two passes: OWASP's least, about 25 ms of one core; Django's default takes 100 MiB."""
+
+    memory_cost = 19 * 1024
+    time_cost = 2
+    parallelism = 1
+
+
+class MonolithBcryptHasher(BCryptPasswordHasher):
+    """bcryptjs `$2b$10$…` behind Django's `bcrypt$`. It saw the first 72 bytes only; bcrypt 5 refuses longer input."""
+
+    rounds = MONOLITH_ROUNDS
+
+    def encode(self, password: str, salt: bytes) -> str:
+        hashed = bcrypt.hashpw(password.encode()[:BCRYPT_BYTES], salt)
+        return f"{self.algorithm}${hashed.decode('ascii')}"
+
+    def verify(self, password: str, encoded: str) -> bool:
+        hashed = encoded.removeprefix(MONOLITH_PREFIX).encode()
+        return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], hashed)
+
+
+def from_monolith(stored: str) -> str:
+    """A stored hash as Django knows it: the monolith wrote `$2b$…` without a prefix."""
+    return MONOLITH_PREFIX + stored if stored.startswith("$2") else stored
+
+
+def password_hash(password: str) -> str:
+    """The argon2 hash to store. `password` has at most LONGEST_PASSWORD characters."""
+    return make_password(password, hasher="argon2")
+
+
+def password_is_right(password: str, stored: str | None) -> bool:
+    """Whether `password` made the hash `stored`; None stands for an account that does not exist.
+
+    Takes the same time for every refusal.
+    """
+    encoded = from_monolith(stored or "")
+    is_bcrypt, is_argon2 = encoded.startswith(MONOLITH_PREFIX), encoded.startswith("argon2$")
+    if is_argon2 and check_password(password, encoded):
+        return True
+    if is_bcrypt and check_password(password, encoded):
+        return True
+    _spend_what_was_saved(password, argon2=not is_argon2, bcrypt_=not is_bcrypt)
+    return False
+
+
+def needs_upgrade(stored: str) -> bool:
+    """Whether a hash that was just found right should be replaced by `password_hash`."""
+    encoded = from_monolith(stored)
+    return encoded.startswith(MONOLITH_PREFIX) or PatientArgon2Hasher().must_update(encoded)
+
+
+def _spend_what_was_saved(password: str, *, argon2: bool, bcrypt_: bool) -> None:
+    if argon2:
+        check_password(password, _nobodys_argon2())
+    if bcrypt_:
+        check_password(password, _nobodys_bcrypt())
+
+
+@cache
+def _nobodys_argon2() -> str:
+    return password_hash(secrets.token_urlsafe())
+
+
+@cache
+def _nobodys_bcrypt() -> str:
+    return make_password(secrets.token_urlsafe(), hasher="bcrypt")

@@ -1,0 +1,128 @@
+"""The endpoints under `/api/patients`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bson import ObjectId
+from rest_framework.request import Request
+
+from booking_service.api.addresses import client_site
+from booking_service.api.callers import Caller
+from booking_service.api.envelope import Response, success
+from booking_service.api.views import ServiceViewSet
+from patients import serializers, services, sessions
+from patients.authentication import PatientAuthentication
+from patients.exceptions import AddressNotFound, PatientNotFound
+from patients.permissions import IsPatient, IsPatientOrAdmin
+
+ALIASES = frozenset({"me", "profile"})
+
+REGISTERED = "Welcome."
+SIGNED_IN = "Signed in."
+SIGNED_OUT = "Signed out."
+UPDATED = "Profile updated."
+PASSWORD_CHANGED = "Password changed. Every other session has ended."  # noqa: S105 - a sentence
+ADDRESS_ADDED = "Address saved."
+ADDRESS_UPDATED = "Address updated."
+ADDRESS_DELETED = "Address deleted."
+
+
+def session_tokens(signed_in: sessions.SignedIn) -> dict[str, str]:
+    return {"token": signed_in.token, "refreshToken": signed_in.refresh_token}
+
+
+class AccountViewSet(ServiceViewSet):
+    """Making an account and signing in and out: no caller yet, so an old token in the request does no harm."""
+
+    authentication_classes = ()
+
+    def register(self, request: Request) -> Response:
+        given = serializers.RegisterInput.parse(request.data)
+        patient, signed_in = services.patient_register(**given)
+        return success({"patient": patient, **session_tokens(signed_in)}, message=REGISTERED, status=201)
+
+    def login(self, request: Request) -> Response:
+        given = serializers.LoginInput.parse(request.data)
+        patient, signed_in = services.patient_login(**given, address=client_site(request._request))
+        return success({"patient": patient, **session_tokens(signed_in)}, message=SIGNED_IN)
+
+    def refresh(self, request: Request) -> Response:
+        given = serializers.RefreshInput.parse(request.data)
+        return success(session_tokens(sessions.session_refresh(refresh_token=given["refreshToken"])))
+
+    def logout(self, request: Request) -> Response:
+        given = serializers.LogoutInput.parse(request.data)
+        sessions.session_close(refresh_token=given["refreshToken"], everywhere=given.get("everywhere", False))
+        return success(message=SIGNED_OUT)
+
+
+class PatientViewSet(ServiceViewSet):
+    """A patient's record: their own, or any for an admin."""
+
+    authentication_classes = (PatientAuthentication,)
+
+    def get_permissions(self) -> list[Any]:
+        return [IsPatientOrAdmin() if self.action in {"retrieve", "update"} else IsPatient()]
+
+    def retrieve(self, request: Request, patient_id: str) -> Response:
+        return success(services.patient_get(actor=request.user, patient_id=named_patient(request.user, patient_id)))
+
+    def update(self, request: Request, patient_id: str) -> Response:
+        changes = serializers.ProfileInput.parse(request.data)
+        named = named_patient(request.user, patient_id)
+        patient = services.patient_update(actor=request.user, patient_id=named, changes=changes)
+        return success(patient, message=UPDATED)
+
+    def password(self, request: Request) -> Response:
+        given = serializers.PasswordChangeInput.parse(request.data)
+        signed_in = services.password_change(
+            actor=request.user,
+            session_id=request.auth.session_id,
+            current_password=given["currentPassword"],
+            new_password=given["newPassword"],
+            address=client_site(request._request),
+        )
+        return success(signed_in and session_tokens(signed_in), message=PASSWORD_CHANGED)
+
+    def stats(self, request: Request) -> Response:
+        return success(services.patient_stats(actor=request.user))
+
+
+class AddressViewSet(ServiceViewSet):
+    """The caller's saved addresses."""
+
+    authentication_classes = (PatientAuthentication,)
+    permission_classes = (IsPatient,)
+
+    def list(self, request: Request) -> Response:
+        return success(services.address_list(actor=request.user))
+
+    def create(self, request: Request) -> Response:
+        given = serializers.SavedAddressInput.parse(request.data)
+        return success(services.address_add(actor=request.user, address=given), message=ADDRESS_ADDED, status=201)
+
+    def update(self, request: Request, address_id: str) -> Response:
+        changes = serializers.SavedAddressChange.parse(request.data)
+        address = services.address_update(actor=request.user, address_id=named_address(address_id), changes=changes)
+        return success(address, message=ADDRESS_UPDATED)
+
+    def destroy(self, request: Request, address_id: str) -> Response:
+        services.address_delete(actor=request.user, address_id=named_address(address_id))
+        return success(message=ADDRESS_DELETED)
+
+
+def named_patient(caller: Caller, given: str) -> ObjectId:
+    """The id in the path, or the caller's own behind its aliases; whatever cannot be an id is a 404."""
+    if given in ALIASES and caller.id is not None:
+        return caller.id
+    if not ObjectId.is_valid(given):
+        raise PatientNotFound
+    return ObjectId(given)
+
+
+def named_address(given: str) -> ObjectId:
+    """The address's id in the path; whatever cannot be one is a 404."""
+    if not ObjectId.is_valid(given):
+        raise AddressNotFound
+    return ObjectId(given)
