@@ -192,6 +192,15 @@ SERVICE_SECRET = secret("SERVICE_SECRET", "" if PRODUCTION else DEVELOPMENT_SECR
 ACCEPT_MONOLITH_TOKENS = flag("ACCEPT_MONOLITH_TOKENS", True)
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=number("ACCESS_TOKEN_MINUTES", 30, smallest=1))
 REFRESH_TOKEN_LIFETIME = timedelta(days=number("REFRESH_TOKEN_DAYS", 30, smallest=1))
+SIMPLE_JWT = {
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": JWT_SECRET,
+    "TOKEN_TYPE_CLAIM": "type",
+    "USER_ID_CLAIM": "id",
+    "ACCESS_TOKEN_LIFETIME": ACCESS_TOKEN_LIFETIME,
+    "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN_LIFETIME,
+}
+PASSWORD_HASHERS = ["patients.passwords.PatientArgon2Hasher", "patients.passwords.MonolithBcryptHasher"]
 RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
 RATE_LIMIT_REQUESTS = number("RATE_LIMIT_REQUESTS", 1000, smallest=1)  # of one client address in a window
 RATE_LIMIT_WINDOW_SECONDS = number("RATE_LIMIT_WINDOW_SECONDS", 900, smallest=1)
