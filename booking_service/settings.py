@@ -80,6 +80,8 @@ PRODUCTION = ENVIRONMENT == "production"
 DEBUG = False  # error pages never show code or data, in development neither
 SERVICE_NAME = "patient-booking-service"
 PORT = number("PORT", 3001, smallest=1)
+WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, smallest=1)
+WEB_THREADS = number("WEB_THREADS", 8, smallest=1)
 
 SECRET_KEY = secret("SECRET_KEY", text("JWT_SECRET", DEVELOPMENT_SECRET))
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "*")

@@ -10,7 +10,13 @@ api = [
 ]
 
 urlpatterns = [
+    path("", include("booking_service.operations.urls")),
     path("api/", include(api)),
     path("api/v1/", include((api, "v1"))),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "booking_service.api.exception_handler.bad_request"
+handler403 = "booking_service.api.exception_handler.permission_denied"
+handler404 = "booking_service.api.exception_handler.not_found"
+handler500 = "booking_service.api.exception_handler.server_error"

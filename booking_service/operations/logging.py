@@ -7,6 +7,7 @@ type and where it happened, which finds the bug.
 
 import logging
 import logging.config
+import sys
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
@@ -40,18 +41,13 @@ def logging_config(*, log_format: str, level: str, log_file: str = "") -> dict[s
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "json": {"()": "booking_service.operations.logging.JsonFormatter"},
-            "text": {"()": "booking_service.operations.logging.TextFormatter"},
-        },
-        "filters": {"no_paths": {"()": "booking_service.operations.logging.WithoutPaths"}},
+        "formatters": {name: {"()": formatter} for name, formatter in FORMATTERS.items()},
         "handlers": handlers,
         "root": {"handlers": list(handlers), "level": level},
         "loggers": {
             # Django names the path of every 4xx, and a path is something that a caller typed.
             "django": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
-            "gunicorn.error": {"level": level, "filters": ["no_paths"]},
         },
     }
 
@@ -66,7 +62,7 @@ def configure(config: dict[str, Any]) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLogger().level),
         # Tests capture logs, which a cached logger escapes.
-        cache_logger_on_first_use=config["root"].get("cached", True),
+        cache_logger_on_first_use="pytest" not in sys.modules,
     )
 
 
@@ -112,6 +108,9 @@ class TextFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return line
+
+
+FORMATTERS: dict[str, type[logging.Formatter]] = {"json": JsonFormatter, "text": TextFormatter}
 
 
 class WithoutPaths(logging.Filter):

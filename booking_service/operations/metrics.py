@@ -1,9 +1,46 @@
 """Every metric of this service. Right under several processes: no gauge that only one of them can know."""
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import REGISTRY, Collector
+
+# --- what /metrics shows
+
+
+class ScrapeCollector(Collector):
+    """Figures that are looked up when Prometheus asks, such as the length of a queue in MongoDB."""
+
+    def __init__(self) -> None:
+        self._sources: list[Callable[[], Iterable[Metric]]] = []
+
+    def add(self, source: Callable[[], Iterable[Metric]]) -> None:
+        """``source`` is called at every scrape, in the web process that answers it; apps add theirs when they start."""
+        self._sources.append(source)
+
+    def collect(self) -> Iterable[Metric]:
+        for source in self._sources:
+            yield from source()
+
+
+AT_SCRAPE = ScrapeCollector()
+
+
+def exposition() -> tuple[bytes, str]:
+    """What Prometheus reads, and its content type: of all processes of this pod under gunicorn, else of this one."""
+    registry = CollectorRegistry()
+    if values.ValueClass._multiprocess:
+        MultiProcessCollector(registry)
+    else:
+        registry.register(REGISTRY)
+    registry.register(AT_SCRAPE)
+    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
 
 # --- requests
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -1,0 +1,19 @@
+"""gunicorn's own messages, in the service's format and without what callers typed."""
+
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from booking_service import settings
+from booking_service.operations.logging import FORMATTERS, WithoutPaths
+
+
+class ServiceLogger(Logger):
+    """gunicorn's logger with the formatter of settings.LOGGING. It writes no access lines: the service does."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(FORMATTERS[settings.LOG_FORMAT]())
+        if not any(isinstance(known, WithoutPaths) for known in self.error_log.filters):
+            self.error_log.addFilter(WithoutPaths())

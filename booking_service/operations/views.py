@@ -1,0 +1,66 @@
+"""Endpoints for machines that look after the service, and the page that names all others."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+
+from booking_service.api.envelope import Response, success
+from booking_service.api.views import ServiceViewSet
+from booking_service.operations import health, metrics
+
+
+class ProbeViewSet(ServiceViewSet):
+    """Public, and not counted by the rate limit: probes come every few seconds from one address."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    rate_limited = False
+
+    def health(self, request: Request) -> Response:
+        """How the service is: 503 when the database is down; without cache or broker it is degraded, and answers."""
+        report = health.report()
+        return Response(report, status=503 if report["status"] == "down" else 200)
+
+    def live(self, request: Request) -> Response:
+        """Whether this process answers. Says nothing about what it stands on: restarting would not mend that."""
+        return Response({"status": "ok"})
+
+    def ready(self, request: Request) -> Response:
+        """Whether requests may be sent here: only while MongoDB answers."""
+        database = health.database_state()
+        ready = database == "connected"
+        return Response({"status": "ok" if ready else "down", "database": database}, status=200 if ready else 503)
+
+
+class LandingViewSet(ServiceViewSet):
+    """``GET /``"""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    def show(self, request: Request) -> Response:
+        """Names the service and its endpoints."""
+        return success(
+            {
+                "service": settings.SERVICE_NAME,
+                "version": settings.VERSION,
+                "endpoints": {
+                    "services": "/api/services",
+                    "patients": "/api/patients",
+                    "bookings": "/api/bookings",
+                    "documentation": "/api/docs",
+                    "schema": "/api/schema",
+                    "health": "/health",
+                    "metrics": "/metrics",
+                },
+            },
+            message="Home nursing and physiotherapy: patients, services, bookings.",
+        )
+
+
+def metrics_page(request: HttpRequest, **_: Any) -> HttpResponse:
+    """Prometheus reads this; it shows all processes of this pod, whichever of them answers."""
+    content, content_type = metrics.exposition()
+    return HttpResponse(content, content_type=content_type)

@@ -1,0 +1,65 @@
+"""gunicorn for this service: threads, since every request waits for MongoDB, in a few processes that are renewed."""
+
+import os
+import shutil
+import tempfile
+from typing import Any
+
+# The workers share their counters through files here; prometheus_client reads the name when it is first imported.
+# A name that is given is a folder of this pod alone.
+METRICS_FOLDER_GIVEN = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+METRICS_FOLDER = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="booking-metrics-"))
+
+from booking_service import settings  # noqa: E402 - after the folder's name is known
+
+wsgi_app = "booking_service.wsgi:application"
+bind = f"0.0.0.0:{settings.PORT}"
+worker_class = "gthread"
+workers = settings.WEB_CONCURRENCY
+threads = settings.WEB_THREADS
+worker_connections = 1000
+backlog = 2048
+
+# A worker whose main thread stands still this long is killed; a request has less (PARTNER_DEADLINE, MongoDB's timeouts).
+timeout = 60
+# After SIGTERM requests in hand are finished; Kubernetes waits 40 s before it kills.
+graceful_timeout = 30
+# Longer than a load balancer keeps an idle connection, so that it is never we who close one it is about to use.
+keepalive = 75
+# Workers are renewed one by one, each after a different number of requests, whatever may have leaked.
+max_requests = 200_000
+max_requests_jitter = 20_000
+
+# A heartbeat file on a disk can stall a worker; this is memory, and writable in a read-only container.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+control_socket_disable = True
+
+# The service writes one line for each request itself, with the route's template: gunicorn's would hold the query.
+accesslog = None
+logger_class = "booking_service.operations.gunicorn_logger.ServiceLogger"
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Number the workers 0, 1, 2…: a renewed worker goes on counting in the files of the one before it."""
+    taken = {other.slot for other in server.WORKERS.values()}
+    worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """The metrics are made when the application is imported, after this."""
+    from prometheus_client import values
+
+    values.ValueClass = values.MultiProcessValue(lambda: f"web{worker.slot}")
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Gauges of living processes end with the process."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(f"web{worker.slot}")
+
+
+def on_exit(server: Any) -> None:
+    """The files are of no use to the next start."""
+    if not METRICS_FOLDER_GIVEN:
+        shutil.rmtree(METRICS_FOLDER, ignore_errors=True)
