@@ -1,0 +1,92 @@
+"""What patients do all day, for locust: browse, look up slots and prices, book, read, list, cancel.
+
+`tests.benchmarks.mixed_day` runs it; `LOAD_TOKENS` names a file with a patient's token a line, `LOAD_RATE_PER_USER` the
+tasks a user does each second (0: as many as it can).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from locust import FastHttpUser, constant_throughput, task
+
+TOKENS = itertools.cycle(Path(os.environ["LOAD_TOKENS"]).read_text().split())
+RATE = float(os.environ.get("LOAD_RATE_PER_USER", "1"))
+SERVICES = [f"SERVICE_{number:03d}" for number in range(20)]
+HOURS, DAYS = range(7, 21), 85
+BOOKINGS, CATALOG = "/api/bookings", "/api/services"
+
+
+class Patient(FastHttpUser):
+    """One patient; visits are an hour apart, so only a bug can make two of them collide."""
+
+    wait_time = constant_throughput(RATE) if RATE else (lambda _self: 0)
+
+    def on_start(self) -> None:
+        self.headers = {"Authorization": f"Bearer {next(TOKENS)}"}
+        self.open: list[str] = []
+        hours = [(day, hour) for day in range(2, DAYS) for hour in HOURS]
+        random.shuffle(hours)
+        self.free = iter(hours)
+
+    @task(6)
+    def browse(self) -> None:
+        self.client.get(CATALOG)
+
+    @task(3)
+    def look_at_a_service(self) -> None:
+        self.client.get(f"{CATALOG}/{random.choice(SERVICES)}", name=f"{CATALOG}/:id")
+
+    @task(2)
+    def look_for_slots(self) -> None:
+        first = datetime.now(UTC).date() + timedelta(days=random.randrange(60))
+        query = f"from={first}&to={first + timedelta(days=6)}&city=Pune"
+        self.client.get(f"{CATALOG}/{random.choice(SERVICES)}/slots?{query}", name=f"{CATALOG}/:id/slots")
+
+    @task(4)
+    def list_visits(self) -> None:
+        self.client.get(f"{BOOKINGS}?limit=20", headers=self.headers)
+
+    @task(2)
+    def list_upcoming(self) -> None:
+        self.client.get(f"{BOOKINGS}/upcoming", headers=self.headers)
+
+    @task(1)
+    def see_own_profile(self) -> None:
+        self.client.get("/api/patients/profile", headers=self.headers)
+
+    @task(4)
+    def read_a_visit(self) -> None:
+        if self.open:
+            self.client.get(f"{BOOKINGS}/{self.open[-1]}", headers=self.headers, name=f"{BOOKINGS}/:id")
+
+    @task(3)
+    def book(self) -> None:
+        day, hour = next(self.free)
+        answer = self.client.post(BOOKINGS, json=wanted(day, hour), headers=self.headers)
+        if answer.status_code == 201:
+            self.open.append(answer.json()["data"]["_id"])
+
+    @task(1)
+    def cancel(self) -> None:
+        if self.open:
+            path = f"{BOOKINGS}/{self.open.pop(0)}"
+            self.client.put(
+                f"{path}/cancel", json={"reason": "Away"}, headers=self.headers, name=f"{BOOKINGS}/:id/cancel"
+            )
+
+
+def wanted(day: int, hour: int) -> dict[str, Any]:
+    """A visit `day` days from now at `hour`."""
+    place = {"street": "1 Lake Road", "city": "Pune", "state": "Maharashtra", "pincode": "411001"}
+    return {
+        "serviceType": random.choice(SERVICES),
+        "scheduledDate": str(datetime.now(UTC).date() + timedelta(days=day)),
+        "scheduledTime": f"{hour:02d}:00",
+        "serviceLocation": {"type": "HOME", "address": place, "contactPerson": "Family", "contactPhone": "9876543210"},
+    }
