@@ -139,6 +139,7 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / ".local" / "static"
+WHITENOISE_USE_FINDERS = not PRODUCTION  # production collects them once, when the image is built
 
 # --- MongoDB -------------------------------------------------------------------------------------------------------
 MONGODB_URI = url(
@@ -186,6 +187,8 @@ EVENTS_BATCH = number("EVENTS_BATCH", 500, smallest=1)
 EVENTS_PREFETCH = number("EVENTS_PREFETCH", 20, smallest=1)  # not above the queue's delivery limit
 EVENTS_CONSUMER_THREADS = number("EVENTS_CONSUMER_THREADS", 8, smallest=1)
 EVENTS_PARTNER_ATTEMPTS = number("EVENTS_PARTNER_ATTEMPTS", 12, smallest=1)  # about two hours of asking
+EVENTS_PARTNER_THREADS = number("EVENTS_PARTNER_THREADS", 4, smallest=1)
+EVENTS_METRICS_PORT = number("EVENTS_METRICS_PORT", 0)  # of publish_events and consume_events; 0 is none
 
 # --- who calls -----------------------------------------------------------------------------------------------------
 JWT_SECRET = secret("JWT_SECRET")
