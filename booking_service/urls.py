@@ -6,6 +6,7 @@ from django.urls import include, path
 api = [
     path("patients", include("patients.urls")),
     path("bookings", include("bookings.urls")),
+    path("services", include("bookings.slot_urls")),
     path("services", include("catalog.urls")),
 ]
 

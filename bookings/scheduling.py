@@ -17,7 +17,7 @@ CELL_SECONDS = 300
 FARTHEST = timedelta(days=90)
 LONGEST_SLOT_RANGE_DAYS = 31
 SLOT_STEP = timedelta(minutes=30)
-_DAY = timedelta(days=1)
+DAY = timedelta(days=1)
 
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?:\s*([AaPp][Mm]))?")
 _DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T00:00:00(?:\.000)?Z)?")
@@ -217,7 +217,7 @@ def _is_open_on(day: date, rules: VisitRules) -> bool:
 def opening(day: date, rules: VisitRules, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """When the service opens and closes on a local day (instants in UTC); round the clock without hours."""
     opens, closes = rules.opens or time(0), rules.closes or time(0)
-    closing_day = day if closes > opens else day + _DAY
+    closing_day = day if closes > opens else day + DAY
     return datetime.combine(day, opens, zone).astimezone(UTC), datetime.combine(closing_day, closes, zone).astimezone(
         UTC
     )
@@ -228,7 +228,7 @@ def _opening_day(starts_at: datetime, rules: VisitRules, zone: ZoneInfo) -> tupl
     local_day = starts_at.astimezone(zone).date()
     if rules.round_the_clock:
         return local_day, True
-    for day in (local_day, local_day - _DAY):
+    for day in (local_day, local_day - DAY):
         opens_at, closes_at = opening(day, rules, zone)
         if opens_at <= starts_at < closes_at:
             return day, starts_at + rules.duration <= closes_at

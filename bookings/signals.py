@@ -29,9 +29,8 @@ class NotificationKind(StrEnum):
 booking_created = Signal()
 
 # A visit will not take place: the booking became CANCELLED, or FAILED when nobody was found in time
-# (`booking["status"]` says which). Not sent for a no-show. booking, version,
-# cancelled_by ("PATIENT", "PROVIDER", "ADMIN", "SYSTEM"), reason (str), refund_amount (Decimal),
-# notification=CANCELLATION.
+# (`booking["status"]` says which). Not sent for a no-show. booking, version, cancelled_by (PATIENT, PROVIDER, ADMIN or
+# SYSTEM), reason (str), refund_amount (Decimal), notification=CANCELLATION.
 booking_cancelled = Signal()
 
 # The visit has another time; the status is unchanged. Also sent when PUT changes the time. booking, version,
@@ -39,8 +38,8 @@ booking_cancelled = Signal()
 # notification=RESCHEDULE.
 booking_rescheduled = Signal()
 
-# A provider got the visit. Not sent when a provider declines it.
-# booking, version, provider_id (ObjectId), notification=ASSIGNMENT.
+# A provider got the visit: booking, version, provider_id (ObjectId), notification=ASSIGNMENT. Not sent when a provider
+# declines it.
 booking_assigned = Signal()
 
 # The assigned provider (or an admin) confirmed the visit. booking, version, notification=None.

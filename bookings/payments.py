@@ -1,0 +1,262 @@
+"""The money of a booking: an order to pay, what the payment service reports of it, and what goes back.
+
+`payment` is {method, status, attempt, order, transactionId, paidAmount, paidAt, balance}: PENDING, FAILED (can be tried
+again), PAID, REFUNDED. `refund` is {status, amount, reason, requestedAt ...}: REQUESTED, REFUNDED, or NEEDS_STAFF.
+
+Reports come in any order and any number of times. Each is one conditional update, in the transaction that also holds
+the message's inbox row; a report that changes nothing sends no signal.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from bson import Decimal128, ObjectId
+
+from booking_service.api.callers import SYSTEM, Caller
+from booking_service.djongo.transaction import run, transactional
+from booking_service.partners import payments as payment_service
+from bookings import changing, repositories, services
+from bookings.changing import booking_of, deciding_on_what_is, moment
+from bookings.exceptions import AlreadyPaid, BookingNotFound, NotPayable, PaymentAmountMismatch
+from bookings.lifecycle import FREEING, Status
+from bookings.reading import Document, decimal, payable_amount
+from patients import services as patients
+
+PAID, FAILED, PENDING, REFUNDED = "PAID", "FAILED", "PENDING", "REFUNDED"
+SETTLED = (PAID, REFUNDED)
+
+
+# --- the order -------------------------------------------------------------------------------------------------------
+def payment_open(*, actor: Caller, booking_id: ObjectId) -> tuple[Document, bool]:
+    """The order with which the patient can pay, and whether it is new. A still open order of the same amount is
+    returned again; a failed payment or another amount makes a new one.
+
+    Raises:
+        BookingNotFound, AlreadyPaid, NotPayable; PaymentServiceDown (503) when no order could be had.
+    """
+    booking = booking_of(actor, booking_id)
+    _check_payable(booking)
+    if order := _open_order(booking):
+        return _shown(booking, order), False
+    # No transaction is open here. The key says which order is meant, so parallel calls get the same one.
+    opened = payment_service.order_open(
+        booking_id=booking["_id"],
+        patient_id=booking["patient"],
+        amount=payable_amount(booking),
+        currency=_currency(booking),
+        idempotency_key=_order_key(booking),
+    )
+    return _keep_order(actor, booking, _order(opened)), True
+
+
+def payment_get(*, actor: Caller, booking_id: ObjectId) -> Document:
+    """How the booking's payment stands. Raises BookingNotFound."""
+    booking = booking_of(actor, booking_id)
+    return _shown(booking, _open_order(booking))
+
+
+def _check_payable(booking: Mapping[str, Any]) -> None:
+    payment = booking.get("payment") or {}
+    if payment.get("status") in SETTLED:
+        raise AlreadyPaid
+    if booking["status"] in FREEING or payment.get("method") in ("CASH", "INSURANCE") or not payable_amount(booking):
+        raise NotPayable
+
+
+def _open_order(booking: Mapping[str, Any]) -> Document | None:
+    """The order that can still be paid: it has not failed or run out, and its amount is still right."""
+    payment = booking.get("payment") or {}
+    order = payment.get("order")
+    if not order or payment.get("status") != PENDING or decimal(order["amount"]) != payable_amount(booking):
+        return None
+    expires_at = order.get("expiresAt")
+    return None if expires_at is not None and expires_at <= moment() else dict(order)
+
+
+def _order_key(booking: Mapping[str, Any]) -> str:
+    """The same for the same attempt at the same amount; an order that ran out is followed by another."""
+    payment = booking.get("payment") or {}
+    expired = (payment.get("order") or {}).get("orderId", "")
+    return f"{booking['_id']}:{payment.get('attempt', 1)}:{payable_amount(booking)}:{expired}"
+
+
+def _order(opened: payment_service.PaymentOrder) -> Document:
+    order: Document = {
+        "orderId": opened.id,
+        "amount": Decimal128(opened.amount),
+        "currency": opened.currency,
+        "checkoutUrl": opened.checkout_url,
+        "openedAt": moment(),
+    }
+    return {**order, "expiresAt": opened.expires_at} if opened.expires_at else order
+
+
+def _keep_order(actor: Caller, booking: Document, order: Document) -> Document:
+    """Note the order, unless the booking was paid, cancelled or re-priced while the payment service worked."""
+    now = moment()
+    fields = {"payment.order": order, "payment.status": PENDING, "updatedAt": now}
+    if not (booking.get("payment") or {}).get("method"):
+        fields["payment.method"] = "ONLINE"
+    unchanged = {"status": booking["status"], "version": booking.get("version")}
+    changed = repositories.booking_change(booking["_id"], unchanged, fields=fields)
+    if changed is not None:
+        return _shown(changed, order)
+    booking = booking_of(actor, booking["_id"])
+    _check_payable(booking)
+    if kept := _open_order(booking):
+        return _shown(booking, kept)
+    return payment_open(actor=actor, booking_id=booking["_id"])[0]
+
+
+def _shown(booking: Mapping[str, Any], order: Document | None) -> Document:
+    payment = booking.get("payment") or {}
+    shown: Document = {
+        "bookingId": booking["_id"],
+        "status": payment.get("status", PENDING),
+        "method": payment.get("method"),
+        "amount": payable_amount(booking),
+        "currency": _currency(booking),
+    }
+    shown |= {name: payment[name] for name in ("transactionId", "paidAmount", "paidAt", "balance") if name in payment}
+    if order:
+        shown |= {name: order[name] for name in ("orderId", "checkoutUrl", "openedAt", "expiresAt") if name in order}
+    if refund := booking.get("refund"):
+        shown["refund"] = refund
+    return shown
+
+
+def _currency(booking: Mapping[str, Any]) -> str:
+    return str((booking.get("pricing") or {}).get("currency") or "INR")
+
+
+# --- reports of the payment service ----------------------------------------------------------------------------------
+@transactional
+def payment_completed(
+    *,
+    booking_id: ObjectId,
+    transaction_id: str,
+    amount: Decimal,
+    method: str | None = None,
+    paid_at: datetime | None = None,
+) -> Document:
+    """The patient paid: marks it, once; REQUESTED becomes SEARCHING. Joins the caller's transaction; the booking.
+
+    A visit that will not take place any more is paid back in full, once.
+
+    Raises:
+        BookingNotFound.
+        PaymentAmountMismatch: the amount is not what is payable, or it was paid by another transaction before. Nothing
+            is marked; `payment_discrepancy_record` flags it for staff, after this transaction.
+    """
+    booking = _load(booking_id)
+    payment = booking.get("payment") or {}
+    if transaction_id in (payment.get("transactionId"), *_flagged_transactions(payment)):
+        return booking
+    if payment.get("status") in SETTLED and payment.get("transactionId"):
+        raise PaymentAmountMismatch("The booking was paid by another transaction.")
+    if decimal(amount) != payable_amount(booking):
+        raise PaymentAmountMismatch
+    return _marked_paid(booking, transaction_id, decimal(amount), method, paid_at or moment())
+
+
+def _marked_paid(
+    booking: Document, transaction_id: str, amount: Decimal, method: str | None, paid_at: datetime
+) -> Document:
+    now = moment()
+    already_refunded = (booking.get("payment") or {}).get("status") == REFUNDED
+    fields: Document = {
+        "payment.status": REFUNDED if already_refunded else PAID,
+        "payment.transactionId": transaction_id,
+        "payment.paidAmount": Decimal128(amount),
+        "payment.paidAt": paid_at,
+    }
+    if method:
+        fields["payment.method"] = method
+    patients.patient_counters_add(patient_id=booking["patient"], spent=amount)
+    if booking["status"] in FREEING and not booking.get("refund"):
+        return _paid_too_late(booking, fields, amount, now)
+    if booking["status"] == Status.REQUESTED:
+        return changing.transition(booking, Status.SEARCHING, actor=SYSTEM, now=now, reason="PAID", fields=fields)
+    return changing.change(booking, fields=fields, now=now)
+
+
+def _paid_too_late(booking: Document, fields: Document, amount: Decimal, now: datetime) -> Document:
+    """Nobody will come: the money goes back. `refund` being there is what makes this happen once."""
+    cause = f"PAID_AFTER_{booking['status']}"
+    changed = changing.change(booking, fields={**fields, **services.refund_fields(amount, cause, now)}, now=now)
+    services.announce_refund(changed, amount, cause)
+    return changed
+
+
+def _flagged_transactions(payment: Mapping[str, Any]) -> list[str]:
+    return [flag["transactionId"] for flag in payment.get("discrepancies") or ()]
+
+
+@deciding_on_what_is
+def payment_discrepancy_record(*, booking_id: ObjectId, transaction_id: str, amount: Decimal) -> Document:
+    """Flag for staff that a transaction paid what was not payable; once for each. Raises BookingNotFound."""
+    booking = _load(booking_id)
+    payment = booking.get("payment") or {}
+    if transaction_id in _flagged_transactions(payment):
+        return booking
+    now = moment()
+    flag = {"transactionId": transaction_id, "amount": Decimal128(decimal(amount)), "at": now}
+    flags = [*(payment.get("discrepancies") or ()), flag]
+    fields = {"payment.discrepancies": flags, "payment.needsStaff": True}
+    return run(changing.change, booking, fields=fields, now=now)
+
+
+@transactional
+def payment_failed(*, booking_id: ObjectId, transaction_id: str = "", reason: str = "") -> Document:
+    """A payment did not go through: the next order is a new attempt. Never takes back that it was paid.
+
+    Raises:
+        BookingNotFound.
+    """
+    booking = _load(booking_id)
+    payment = booking.get("payment") or {}
+    if payment.get("status") in (*SETTLED, FAILED):
+        return booking
+    fields = {"payment.status": FAILED, "payment.attempt": payment.get("attempt", 1) + 1}
+    if transaction_id:
+        fields["payment.failedTransactionId"] = transaction_id
+    return changing.change(booking, fields=fields, removed=("payment.order",), now=moment())
+
+
+@transactional
+def payment_refunded(
+    *, booking_id: ObjectId, amount: Decimal, transaction_id: str = "", refunded_at: datetime | None = None
+) -> Document:
+    """The money is back with the patient: payment and refund end REFUNDED, once. Raises BookingNotFound."""
+    booking = _load(booking_id)
+    if (booking.get("payment") or {}).get("status") == REFUNDED:
+        return booking
+    now = moment()
+    fields = {
+        "payment.status": REFUNDED,
+        "refund.status": REFUNDED,
+        "refund.amount": Decimal128(decimal(amount)),
+        "refund.refundedAt": refunded_at or now,
+    }
+    changed = changing.change(booking, fields=fields, now=now)
+    patients.patient_counters_add(patient_id=booking["patient"], spent=-decimal(amount))
+    return changed
+
+
+@transactional
+def refund_needs_staff(*, booking_id: ObjectId, reason: str = "") -> Document:
+    """The payment service would not take the refund, for good: a case for staff. Raises BookingNotFound."""
+    booking = _load(booking_id)
+    if (booking.get("refund") or {}).get("status") != "REQUESTED":
+        return booking
+    fields = {"refund.status": "NEEDS_STAFF", "refund.problem": reason}
+    return changing.change(booking, fields=fields, now=moment())
+
+
+def _load(booking_id: ObjectId) -> Document:
+    booking = repositories.booking_load(booking_id, {})
+    if booking is None:
+        raise BookingNotFound
+    return booking

@@ -1,0 +1,131 @@
+"""How a stored booking is read: by whom, and when it is older than some of its fields. Pure: no Django, no database."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from bson import Decimal128
+
+from bookings import scheduling
+
+Document = dict[str, Any]
+
+# What only those may see who care for the patient.
+CLINICAL_FIELDS = (
+    "serviceDetails",
+    "patientCondition",
+    "prescriptionUrl",
+    "specialRequirements",
+    "actualService",
+    "equipmentRequired",
+)
+# Bookkeeping that is nobody's business but ours.
+INTERNAL_FIELDS = ("claims", "timeline", "__v", "reminders")
+
+# The monolith's default, for documents that do not say how long the visit is.
+DEFAULT_MINUTES = 60
+NOTHING = Decimal(0)
+_PAISE = Decimal("0.01")
+_STAMPS = {
+    "requestedAt": "REQUESTED",
+    "assignedAt": "ASSIGNED",
+    "confirmedAt": "CONFIRMED",
+    "enRouteAt": "EN_ROUTE",
+    "startedAt": "IN_PROGRESS",
+    "completedAt": "COMPLETED",
+    "cancelledAt": "CANCELLED",
+    "noShowAt": "NO_SHOW",
+    "failedAt": "FAILED",
+}
+
+
+def shown(booking: Document, zone: ZoneInfo) -> Document:
+    """The booking as the API shows it; changes and returns `booking`. Old documents get what they lack."""
+    for name in INTERNAL_FIELDS:
+        booking.pop(name, None)
+    if "startsAt" not in booking:
+        booking["startsAt"], booking["endsAt"] = visit_times(booking, zone)
+    if "version" not in booking:
+        booking["version"] = 0
+    for name in ("pricing", "cancellation"):
+        if name in booking:
+            booking[name] = _exact(booking[name])
+    return booking
+
+
+def without_clinical(booking: Document) -> Document:
+    """Changes and returns `booking`: nothing in it says why somebody is cared for."""
+    for name in CLINICAL_FIELDS:
+        booking.pop(name, None)
+    return booking
+
+
+def clinical_fields_of(booking: Mapping[str, Any]) -> list[str]:
+    """The names of the clinical fields that `booking` has."""
+    return [name for name in CLINICAL_FIELDS if booking.get(name)]
+
+
+def visit_times(booking: Mapping[str, Any], zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:
+    """Start and end (UTC) from the monolith's date and text; (None, None) when the text is no time."""
+    if booking.get("startsAt"):
+        return booking["startsAt"], booking.get("endsAt")
+    try:
+        at = scheduling.parse_time(str(booking.get("scheduledTime", "")))
+        starts_at = scheduling.local_instant(booking["scheduledDate"].date(), at, zone)
+    except (ValueError, KeyError, AttributeError):
+        return None, None
+    return starts_at, starts_at + timedelta(minutes=int(booking.get("estimatedDuration") or DEFAULT_MINUTES))
+
+
+def notice_counts_to(booking: Mapping[str, Any], zone: ZoneInfo) -> datetime:
+    """What a cancellation's notice is counted to: the visit's start, or the start of its day when no hour is known."""
+    starts_at, _ = visit_times(booking, zone)
+    if starts_at is not None:
+        return starts_at
+    day = booking.get("scheduledDate") or booking.get("createdAt") or datetime.fromtimestamp(0, UTC)
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+
+
+def timeline_of(booking: Mapping[str, Any]) -> list[Document]:
+    """Every status change, oldest first; for documents of before what their time stamps tell."""
+    if booking.get("timeline"):
+        return list(booking["timeline"])
+    stamps = sorted(
+        (at, _STAMPS[name]) for name, at in (booking.get("statusTimestamps") or {}).items() if name in _STAMPS and at
+    )
+    entries, source = [], None
+    for at, status in stamps:
+        entries.append({"from": source, "to": status, "actor": None, "role": None, "at": at, "reason": ""})
+        source = status
+    return entries
+
+
+def paid_amount(booking: Mapping[str, Any]) -> Decimal:
+    """What was actually paid, in rupees; the monolith noted only that it was paid."""
+    payment = booking.get("payment") or {}
+    if payment.get("status") != "PAID":
+        return Decimal(0)
+    if payment.get("paidAmount") is not None:
+        return decimal(payment["paidAmount"])
+    return payable_amount(booking)
+
+
+def payable_amount(booking: Mapping[str, Any]) -> Decimal:
+    """What the patient has to pay; 0 for documents without a price."""
+    pricing = booking.get("pricing") or {}
+    return decimal(pricing.get("payableAmount", pricing.get("totalAmount")))
+
+
+def decimal(value: Any) -> Decimal:
+    """Money as stored (Decimal128, or the monolith's float) in paise, half-up; 0 for nothing."""
+    exact = value.to_decimal() if isinstance(value, Decimal128) else Decimal(str(value or 0))
+    return exact.quantize(_PAISE, rounding=ROUND_HALF_UP)
+
+
+def _exact(lines: Any) -> Any:
+    """The monolith's floats as money; other lines as they are."""
+    if not isinstance(lines, dict):
+        return lines
+    return {name: decimal(value) if isinstance(value, float) else value for name, value in lines.items()}

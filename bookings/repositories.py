@@ -1,0 +1,165 @@
+"""The only place that queries bookings and slot claims. Documents are raw dicts with the collection's names."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+from django.db import IntegrityError
+from pymongo import ReturnDocument
+
+from booking_service.api.pagination import Page
+from booking_service.djongo.errors import duplicate_keys
+from bookings.models import Booking, SlotClaim
+
+Document = dict[str, Any]
+
+# What no list shows: it grows, or is nobody's business.
+NOT_LISTED = {"timeline": 0, "claims": 0, "messages": 0, "tracking": 0}
+NOT_READ = {"timeline": 0, "claims": 0}
+
+ORDERS = {
+    "-createdAt": [("createdAt", -1), ("_id", -1)],
+    "startsAt": [("startsAt", 1), ("_id", 1)],
+    "-startsAt": [("startsAt", -1), ("_id", -1)],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BookingFilter:
+    """Which bookings of one patient or one provider. `starts_from` is included, `starts_before` is not."""
+
+    patient: ObjectId | None = None
+    provider: ObjectId | None = None
+    statuses: Collection[str] = ()
+    service_type: str | None = None
+    starts_from: datetime | None = None
+    starts_before: datetime | None = None
+    ends_after: datetime | None = None
+
+    def query(self) -> Document:
+        """As MongoDB wants it. There is always an owner, so there is always an index."""
+        owner = {"patient": self.patient} if self.patient is not None else {"serviceProvider": self.provider}
+        query: Document = dict(owner)
+        if self.statuses:
+            query["status"] = {"$in": sorted(self.statuses)}
+        if self.service_type is not None:
+            query["serviceType"] = self.service_type
+        starts = {"$gte": self.starts_from, "$lt": self.starts_before}
+        if starts := {operator: bound for operator, bound in starts.items() if bound is not None}:
+            query["startsAt"] = starts
+        if self.ends_after is not None:
+            query["endsAt"] = {"$gt": self.ends_after}
+        return query
+
+
+# --- bookings --------------------------------------------------------------------------------------------------------
+def booking_add(document: Document) -> None:
+    """Store a new booking."""
+    Booking.objects.mongo_insert_one(document)
+
+
+def booking_find(booking_id: ObjectId, owner: Mapping[str, Any]) -> Document | None:
+    """The booking as it is shown, if `owner` (`{"patient": id}`, `{"serviceProvider": id}` or {}) has it."""
+    return Booking.objects.mongo_find_one({"_id": booking_id, **owner}, NOT_READ)
+
+
+def booking_load(booking_id: ObjectId, owner: Mapping[str, Any]) -> Document | None:
+    """The whole booking, timeline and claims included."""
+    return Booking.objects.mongo_find_one({"_id": booking_id, **owner})
+
+
+def booking_change(
+    booking_id: ObjectId,
+    expected: Mapping[str, Any],
+    *,
+    fields: Mapping[str, Any],
+    removed: Iterable[str] = (),
+    entry: Mapping[str, Any] | None = None,
+    added: Mapping[str, Any] | None = None,
+) -> Document | None:
+    """Change the booking if it still is as `expected`; the whole document afterwards, or None when it no longer was.
+
+    Args:
+        fields: dotted paths and their new values. `removed` paths go, `added` numbers are added.
+        entry: what the timeline gets, in the same write.
+    """
+    update: Document = {"$set": dict(fields), "$inc": {"version": 1, **(added or {})}}
+    if gone := dict.fromkeys(removed, ""):
+        update["$unset"] = gone
+    if entry is not None:
+        update["$push"] = {"timeline": entry}
+    return Booking.objects.mongo_find_one_and_update(
+        {"_id": booking_id, **expected}, update, return_document=ReturnDocument.AFTER
+    )
+
+
+def bookings_page(wanted: BookingFilter, order: str, page: Page) -> tuple[list[Document], int]:
+    """One page and the number of all. Counting is only asked of the database when the page does not tell."""
+    query = wanted.query()
+    found = list(Booking.objects.mongo_find(query, NOT_LISTED, sort=ORDERS[order], skip=page.skip, limit=page.limit))
+    if len(found) < page.limit and (found or page.skip == 0):
+        return found, page.skip + len(found)
+    return found, Booking.objects.mongo_count_documents(query)
+
+
+def bookings_due(
+    statuses: Sequence[str], *, limit: int, after: ObjectId | None = None, **ranges: Mapping[str, Any]
+) -> list[Document]:
+    """Up to `limit` whole bookings in `statuses` whose times lie in `ranges` (`startsAt={"$lt": now}`)."""
+    query: Document = {"status": {"$in": list(statuses)}, **ranges}
+    if after is not None:
+        query["_id"] = {"$gt": after}
+    return list(Booking.objects.mongo_find(query, limit=limit))
+
+
+def bookings_status(booking_ids: Iterable[ObjectId]) -> dict[ObjectId, str]:
+    """The status of each booking there is."""
+    found = Booking.objects.mongo_find({"_id": {"$in": list(booking_ids)}}, {"status": 1})
+    return {document["_id"]: document["status"] for document in found}
+
+
+# --- slot claims -----------------------------------------------------------------------------------------------------
+def claims_add(booking_id: ObjectId, claim_ids: Iterable[str], expires_at: datetime) -> str | None:
+    """Take the claims: None, or the id of one that another booking has; the transaction is lost then."""
+    rows = [{"_id": claim_id, "booking": booking_id, "expiresAt": expires_at} for claim_id in claim_ids]
+    if not rows:
+        return None
+    try:
+        SlotClaim.objects.mongo_insert_many(rows)
+    except IntegrityError as error:
+        return str(duplicate_keys(error)[0]["_id"])
+    return None
+
+
+def claims_remove(booking_id: ObjectId, claim_ids: Iterable[str]) -> int:
+    """Give the booking's claims back; how many there were. Claims of others stay."""
+    wanted = list(claim_ids)
+    if not wanted:
+        return 0
+    return SlotClaim.objects.mongo_delete_many({"_id": {"$in": wanted}, "booking": booking_id}).deleted_count
+
+
+def claims_taken(resources: Iterable[str], cells: range) -> list[str]:
+    """The ids of the claims on `resources` in `cells`."""
+    ranges = [{"_id": {"$gte": f"{name}:{cells.start}", "$lt": f"{name}:{cells.stop}"}} for name in resources]
+    if not ranges:
+        return []
+    return [row["_id"] for row in SlotClaim.objects.mongo_find({"$or": ranges}, {"_id": 1})]
+
+
+def claims_by_booking(batch: int, before: datetime | None = None) -> Iterator[dict[ObjectId, list[str]]]:
+    """All claims in batches of about `batch`, by the booking that holds them."""
+    last = ""
+    while rows := list(SlotClaim.objects.mongo_find({"_id": {"$gt": last}}, sort=[("_id", 1)], limit=batch)):
+        last = rows[-1]["_id"]
+        held: dict[ObjectId, list[str]] = {}
+        for row in rows:
+            held.setdefault(row["booking"], []).append(row["_id"])
+        yield held
+
+
+def expiry(ends_at: datetime) -> datetime:
+    """When the claims of a visit can go: nobody books the past."""
+    return ends_at + timedelta(days=1)

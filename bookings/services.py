@@ -1,0 +1,494 @@
+"""Bookings are made, read, changed, moved, cancelled and reviewed here; visits take place in `visits`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from bson import Decimal128, ObjectId
+
+from booking_service.api.callers import Caller, Role
+from booking_service.api.pagination import Page
+from booking_service.djongo.transaction import on_commit, run
+from bookings import changing, lifecycle, reading, repositories, scheduling, signals, slot_guard, terms
+from bookings.cancellation import CancelledBy, Refund, refund_of, refund_share
+from bookings.changing import booking_of, deciding_on_what_is, moment, visible_to
+from bookings.exceptions import (
+    AlreadyReviewed,
+    BookingNotFound,
+    NotCancellable,
+    NotEditable,
+    NotReschedulable,
+    NotReviewable,
+    RescheduleLimit,
+    RescheduleWindow,
+    RulesViolated,
+)
+from bookings.lifecycle import EDITABLE, FINAL, MOVABLE, OPEN, Part, Status
+from bookings.queries import ListQuery
+from bookings.reading import Document
+from bookings.repositories import BookingFilter
+from bookings.signals import NotificationKind
+from catalog import services as catalog
+from catalog.terms import CatalogService
+from patients import services as patients
+from patients.audit import clinical_access_record, own_read_record
+
+MOVE_NOTICE_HOURS = 4
+MOVES = 3
+
+
+# --- make ------------------------------------------------------------------------------------------------------------
+def booking_create(*, actor: Caller, wanted: Document) -> Document:
+    """Book a visit for the patient `actor`; the booking as it is shown.
+
+    Args:
+        wanted: the input of `POST /`, validated, with `startsAt` (UTC) whichever form the time came in.
+
+    Raises:
+        UnknownService, RulesViolated (every rule together), PatientOverlap, SlotTaken. Then nothing was written.
+    """
+    now = moment()
+    service = terms.service_named(wanted["serviceType"])
+    person, age = _person_cared_for(actor, wanted, service)
+    _check_rules(wanted, service, age, now)
+    booking = _new_booking(actor, wanted, service, now)
+    need = terms.need_of(booking, service, person=person)
+
+    def write() -> None:
+        booking["claims"] = slot_guard.runs(slot_guard.take(booking["_id"], need))
+        repositories.booking_add(booking)
+        patients.patient_counters_add(patient_id=booking["patient"], bookings=1)
+        signals.booking_created.send(
+            sender=None, booking=booking, version=1, notification=NotificationKind.CONFIRMATION
+        )
+        on_commit(lambda: catalog.service_booked(name=service.name))
+
+    run(write)
+    return reading.shown(booking, terms.zone())
+
+
+def _person_cared_for(actor: Caller, wanted: Mapping[str, Any], service: CatalogService) -> tuple[str, int | None]:
+    """The person's claim on time, and their age where the service asks for it.
+
+    What is told about the person of this visit comes before what the account says. The account holder's own name given
+    as `patientDetails` is still the account holder: nobody can be in two places by writing their name down.
+    """
+    told = wanted.get("patientDetails") or {}
+    condition = wanted.get("patientCondition") or {}
+    name, age = told.get("name"), told.get("age", condition.get("age"))
+    needs_age = age is None and terms.rules_of(service).needs_age
+    patient = _patient_id(actor)
+    if not (name or needs_age):
+        return slot_guard.person_resource(patient), age
+    contact = patients.patient_contact(patient)
+    if name and scheduling.city_key(name) == scheduling.city_key(contact.name):
+        name = None
+    if needs_age and not name and contact.date_of_birth:
+        age = scheduling.years_between(contact.date_of_birth.date(), wanted["startsAt"].astimezone(terms.zone()).date())
+    return slot_guard.person_resource(patient, name), age
+
+
+def _check_rules(wanted: Mapping[str, Any], service: CatalogService, age: int | None, now: datetime) -> None:
+    visit = scheduling.Visit(wanted["startsAt"], terms.city_of(wanted), age, bool(wanted.get("prescriptionUrl")))
+    if errors := scheduling.violations(visit, terms.rules_of(service), now, terms.zone()):
+        raise RulesViolated(errors)
+
+
+def _new_booking(actor: Caller, wanted: Document, service: CatalogService, now: datetime) -> Document:
+    booking: Document = {
+        "_id": ObjectId(),
+        "patient": actor.id,
+        "status": Status.REQUESTED.value,
+        "isRecurring": False,
+        "recurringDates": [],
+        "equipmentRequired": [],
+        **wanted,
+        **_times(wanted["startsAt"], service, wanted.get("scheduledTime")),
+        "pricing": terms.pricing_document(terms.price_at(service, wanted["startsAt"])),
+        "payment": {"status": "PENDING", "method": wanted.get("paymentMethod", "ONLINE"), "attempt": 1},
+        "statusTimestamps": {"requestedAt": now},
+        "timeline": [changing.timeline_entry(None, Status.REQUESTED.value, actor, now)],
+        "messages": [],
+        "version": 1,
+        "createdAt": now,
+        "updatedAt": now,
+    }
+    booking.setdefault("estimatedDuration", service.duration_minutes)
+    booking.pop("paymentMethod", None)
+    return booking
+
+
+def _times(starts_at: datetime, service: CatalogService, told: str | None = None) -> Document:
+    """The instants of a visit, and the monolith's date and text for them (the caller's own text where there is one)."""
+    local = starts_at.astimezone(terms.zone())
+    return {
+        "startsAt": starts_at,
+        "endsAt": starts_at + terms.rules_of(service).duration,
+        "scheduledDate": scheduling.midnight_utc(local.date()),
+        "scheduledTime": told or f"{local:%H:%M}",
+    }
+
+
+# --- read ------------------------------------------------------------------------------------------------------------
+def booking_get(*, actor: Caller, booking_id: ObjectId) -> Document:
+    """The booking as the actor may see it. Raises BookingNotFound, for strangers too.
+
+    Providers see clinical fields while the visit is theirs to make; every such reading that is not the patient's own is
+    audited.
+    """
+    booking = repositories.booking_find(booking_id, visible_to(actor))
+    if booking is None:
+        raise BookingNotFound
+    return _seen_by(actor, booking)
+
+
+def _seen_by(actor: Caller, booking: Document) -> Document:
+    booking = reading.shown(booking, terms.zone())
+    part = lifecycle.part_of(actor)
+    if part is Part.PATIENT:
+        _note_own_read(actor)
+        return booking
+    if part is not Part.ADMIN and booking["status"] not in OPEN:
+        return reading.without_clinical(booking)
+    if fields := reading.clinical_fields_of(booking):
+        audit(actor, "READ", booking, fields)
+    return booking
+
+
+def audit(actor: Caller, action: str, booking: Mapping[str, Any], fields: list[str]) -> None:
+    """Note for ever that the actor read or wrote clinical fields of the booking."""
+    clinical_access_record(actor=actor, action=action, object_type="booking", object_id=booking["_id"], fields=fields)
+
+
+def bookings_own(*, actor: Caller, query: ListQuery, page: Page) -> tuple[list[Document], int]:
+    """A page of the actor's bookings (a patient's own, or those assigned to a provider) and how many there are.
+
+    Providers see no clinical fields in lists; they open the visit for that.
+    """
+    wanted = BookingFilter(
+        patient=actor.id if actor.is_patient else None,
+        provider=None if actor.is_patient else actor.id,
+        statuses=query.statuses,
+        service_type=query.service_type,
+        starts_from=query.starts_from,
+        starts_before=query.starts_before,
+    )
+    return _page(actor, wanted, query.order, page)
+
+
+def bookings_upcoming(*, actor: Caller, page: Page) -> tuple[list[Document], int]:
+    """The patient's visits that have not ended and are not final, soonest first."""
+    now = moment()
+    # No visit lasts a day: the lower bound lets the index skip the past.
+    wanted = BookingFilter(patient=actor.id, statuses=OPEN, starts_from=now - scheduling.DAY, ends_after=now)
+    return _page(actor, wanted, "startsAt", page)
+
+
+def bookings_history(*, actor: Caller, page: Page) -> tuple[list[Document], int]:
+    """The patient's visits that are over, one way or another, latest first."""
+    return _page(actor, BookingFilter(patient=actor.id, statuses=FINAL), "-startsAt", page)
+
+
+def _page(actor: Caller, wanted: BookingFilter, order: str, page: Page) -> tuple[list[Document], int]:
+    found, total = repositories.bookings_page(wanted, order, page)
+    zone = terms.zone()
+    for booking in found:
+        reading.shown(booking, zone)
+        if not actor.is_patient:
+            reading.without_clinical(booking)
+    if actor.is_patient:
+        _note_own_read(actor)
+    return found, total
+
+
+def _note_own_read(actor: Caller) -> None:
+    """The audit of a patient's reading of their own bookings: of all of them at once, as lists show them."""
+    own_read_record(actor=actor, object_type="bookings", object_id=str(actor.id), fields=reading.CLINICAL_FIELDS)
+
+
+def booking_timeline(*, actor: Caller, booking_id: ObjectId) -> list[Document]:
+    """Every change of the booking: from, to, actor, role, at, reason, requestId. Raises BookingNotFound."""
+    return reading.timeline_of(booking_of(actor, booking_id))
+
+
+# --- cancel ----------------------------------------------------------------------------------------------------------
+def cancellation_preview(*, actor: Caller, booking_id: ObjectId) -> Refund:
+    """What a cancellation by the actor would give back now. Raises BookingNotFound, NotCancellable."""
+    booking = booking_of(actor, booking_id)
+    _check_cancellable(booking, actor)
+    return _refund_for(booking, CancelledBy(lifecycle.part_of(actor)), moment())
+
+
+@deciding_on_what_is
+def booking_cancel(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> tuple[Document, Refund]:
+    """Cancel the visit: frees its time, refunds what the rules say (once); the booking as shown, and the refund.
+
+    Raises:
+        BookingNotFound; NotCancellable when it is past cancelling; InvalidTransition when a race was lost.
+    """
+    booking = booking_of(actor, booking_id)
+    _check_cancellable(booking, actor)
+    changed, refund = run(_cancelled, booking, actor, reason)
+    return reading.shown(changed, terms.zone()), refund
+
+
+def _cancelled(booking: Document, actor: Caller, reason: str) -> tuple[Document, Refund]:
+    now = moment()
+    by = CancelledBy(lifecycle.part_of(actor))
+    refund = _refund_for(booking, by, now)
+    amount, cause = refund.refund_amount, f"CANCELLED_BY_{by}"
+    changed = changing.transition(
+        booking,
+        Status.CANCELLED,
+        actor=actor,
+        now=now,
+        reason=reason,
+        fields={"cancellation": _cancellation(by, reason, refund, now), **refund_fields(amount, cause, now)},
+    )
+    announce_cancellation(changed, by, reason, amount)
+    announce_refund(changed, amount, cause)
+    return changed, refund
+
+
+def _check_cancellable(booking: Mapping[str, Any], actor: Caller) -> None:
+    part = lifecycle.part_of(actor)
+    if not lifecycle.is_allowed(booking["status"], Status.CANCELLED, part):
+        raise NotCancellable(booking["status"], Status.CANCELLED, lifecycle.allowed_from(booking["status"], part))
+
+
+def _refund_for(booking: Mapping[str, Any], by: CancelledBy, now: datetime) -> Refund:
+    starts_at = reading.notice_counts_to(booking, terms.zone())
+    return refund_of(reading.paid_amount(booking), refund_share(cancelled_by=by, starts_at=starts_at, now=now))
+
+
+def _cancellation(by: CancelledBy, reason: str, refund: Refund, now: datetime) -> Document:
+    return {
+        "cancelledBy": by.value,
+        "reason": reason,
+        "cancelledAt": now,
+        "refundEligible": refund.refund_eligible,
+        "refundAmount": Decimal128(refund.refund_amount),
+        "cancellationFee": Decimal128(refund.cancellation_fee),
+    }
+
+
+def refund_fields(amount: Decimal, cause: str, now: datetime) -> Document:
+    """What notes in the booking that a refund was asked for; {} when there is nothing to give back."""
+    if amount <= 0:
+        return {}
+    return {"refund": {"status": "REQUESTED", "amount": Decimal128(amount), "reason": cause, "requestedAt": now}}
+
+
+def announce_cancellation(booking: Document, by: CancelledBy, reason: str, refund_amount: Decimal) -> None:
+    """Tell that the visit will not take place."""
+    signals.booking_cancelled.send(
+        sender=None,
+        booking=booking,
+        version=booking["version"],
+        cancelled_by=by.value,
+        reason=reason,
+        refund_amount=refund_amount,
+        notification=NotificationKind.CANCELLATION,
+    )
+
+
+def announce_refund(booking: Document, amount: Decimal, cause: str) -> None:
+    """Ask the payment service, through the outbox, for what `refund_fields` noted. `cause` is a code of ours."""
+    if amount > 0:
+        signals.booking_refund_requested.send(
+            sender=None, booking=booking, version=booking["version"], amount=amount, reason=cause, notification=None
+        )
+
+
+# --- move and change -------------------------------------------------------------------------------------------------
+@deciding_on_what_is
+def booking_reschedule(
+    *, actor: Caller, booking_id: ObjectId, starts_at: datetime, reason: str = "", told_time: str | None = None
+) -> Document:
+    """Move the visit to `starts_at`, at that time's price; the booking as it is shown.
+
+    Raises:
+        BookingNotFound, NotReschedulable, RescheduleWindow, RescheduleLimit, RulesViolated, PatientOverlap,
+        ProviderBusy, SlotTaken. Then everything is as it was.
+    """
+    booking = booking_of(actor, booking_id)
+    now = moment()
+    _check_movable(booking, actor, now)
+    service = terms.service_named(booking["serviceType"])
+    if errors := scheduling.moving_violations(starts_at, terms.rules_of(service), now, terms.zone()):
+        raise RulesViolated(errors)
+    changed = run(_moved, booking, service, _times(starts_at, service, told_time), actor, reason, now)
+    return reading.shown(changed, terms.zone())
+
+
+def _moved(
+    booking: Document, service: CatalogService, fields: Document, actor: Caller, reason: str, now: datetime
+) -> Document:
+    need = terms.need_of({**booking, **fields}, service, person=person_of(booking))
+    entry = changing.timeline_entry(booking["status"], booking["status"], actor, now, reason, change="RESCHEDULED")
+    changed = _rewritten(booking, need, _repriced(booking, service, fields), entry, now)
+    _announce_move(booking, changed, reason)
+    return changed
+
+
+def _rewritten(booking: Document, need: slot_guard.Need, fields: Document, entry: Document, now: datetime) -> Document:
+    """Write `fields` of a booking that is to take up `need`: claim that first, then free what it needs no longer."""
+    held = slot_guard.claims_of(booking)
+    claims = slot_guard.take(booking["_id"], need, held)
+    moves = need.starts_at != booking.get("startsAt")
+    changed = changing.change(
+        booking,
+        fields={**fields, "claims": slot_guard.runs(claims)},
+        # Reminders are for a time: another time has its own.
+        removed=("reminders",) if moves else (),
+        entry=entry,
+        added={"rescheduleCount": 1} if moves and entry["role"] == Role.PATIENT else None,
+        now=now,
+    )
+    slot_guard.give_back(booking["_id"], set(held) - set(claims))
+    return changed
+
+
+def person_of(booking: Document) -> str:
+    """The person whose time the booking has; for documents without claims the one it names."""
+    for run_of_cells in booking.get("claims") or ():
+        if run_of_cells["resource"].startswith(f"{slot_guard.PERSON}:"):
+            return str(run_of_cells["resource"])
+    return slot_guard.person_resource(booking["patient"], (booking.get("patientDetails") or {}).get("name"))
+
+
+def _check_movable(booking: Mapping[str, Any], actor: Caller, now: datetime) -> None:
+    if booking["status"] not in MOVABLE:
+        raise NotReschedulable
+    if not actor.is_patient:
+        return
+    notice = reading.notice_counts_to(booking, terms.zone()) - now
+    if notice.total_seconds() < MOVE_NOTICE_HOURS * 3600:
+        raise RescheduleWindow
+    if booking.get("rescheduleCount", 0) >= MOVES:
+        raise RescheduleLimit
+
+
+def _repriced(booking: Mapping[str, Any], service: CatalogService, fields: Document) -> Document:
+    """`fields` and the new time's price. What a paid visit costs more (or less) then is noted as `payment.balance`."""
+    price = terms.price_at(service, fields["startsAt"])
+    repriced = {**fields, "pricing": terms.pricing_document(price)}
+    if paid := reading.paid_amount(booking):
+        repriced["payment.balance"] = Decimal128(price.payable_amount - paid)
+    return repriced
+
+
+def _announce_move(before: Document, after: Document, reason: str) -> None:
+    signals.booking_rescheduled.send(
+        sender=None,
+        booking=after,
+        version=after["version"],
+        previous_starts_at=reading.visit_times(before, terms.zone())[0],
+        starts_at=after["startsAt"],
+        reason=reason,
+        amount=reading.payable_amount(after),
+        notification=NotificationKind.RESCHEDULE,
+    )
+
+
+@deciding_on_what_is
+def booking_update(
+    *, actor: Caller, booking_id: ObjectId, changes: Document, check_version: Callable[[int], None] | None = None
+) -> Document:
+    """Change what the patient said about the visit, its time too; the booking as it is shown.
+
+    Args:
+        changes: any subset of the input, validated; a new time as `startsAt` (UTC).
+        check_version: raises when the version is not the one that the caller knows.
+
+    Raises:
+        BookingNotFound, PreconditionFailed (STALE), NotEditable, and what `booking_create` and `booking_reschedule` do.
+    """
+    booking = booking_of(actor, booking_id)
+    if check_version is not None:
+        check_version(booking.get("version", 0))
+    if booking["status"] not in EDITABLE:
+        raise NotEditable
+    now = moment()
+    edit = _edit(booking, changes, actor, now)
+    changed = run(_edited, booking, edit, actor, now)
+    return reading.shown(changed, terms.zone())
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """A change that is within the rules: what is written, what it takes up, whether the visit moves."""
+
+    fields: Document
+    need: slot_guard.Need
+    moves: bool
+
+
+def _edit(booking: Document, changes: Document, actor: Caller, now: datetime) -> _Edit:
+    service = terms.service_named(booking["serviceType"])
+    fields = _edited_fields(booking, changes, service)
+    wanted = {**booking, **fields}
+    if not wanted.get("startsAt"):
+        raise NotEditable
+    moves = wanted["startsAt"] != reading.visit_times(booking, terms.zone())[0]
+    if moves:
+        _check_movable(booking, actor, now)
+        fields = _repriced(booking, service, fields)
+    person, age = _person_cared_for(actor, wanted, service)
+    visit = scheduling.Visit(wanted["startsAt"], terms.city_of(wanted), age, bool(wanted.get("prescriptionUrl")))
+    errors = scheduling.violations(visit, terms.rules_of(service), now, terms.zone())
+    # A time that stays was right when it was booked.
+    if errors := [error for error in errors if moves or error.field != "startsAt"]:
+        raise RulesViolated(errors)
+    return _Edit(fields, terms.need_of(wanted, service, person=person), moves)
+
+
+def _edited_fields(booking: Document, changes: Document, service: CatalogService) -> Document:
+    """What is written: the changes, and the instants of a new time or of a document that has none yet."""
+    fields = {name: value for name, value in changes.items() if name not in ("startsAt", "scheduledTime")}
+    if method := fields.pop("paymentMethod", None):
+        fields["payment.method"] = method
+    if starts_at := changes.get("startsAt"):
+        return {**fields, **_times(starts_at, service, changes.get("scheduledTime"))}
+    starts_at, ends_at = reading.visit_times(booking, terms.zone())
+    return fields if booking.get("startsAt") else {**fields, "startsAt": starts_at, "endsAt": ends_at}
+
+
+def _edited(booking: Document, edit: _Edit, actor: Caller, now: datetime) -> Document:
+    status, name = booking["status"], "RESCHEDULED" if edit.moves else "UPDATED"
+    entry = changing.timeline_entry(status, status, actor, now, change=name)
+    changed = _rewritten(booking, edit.need, edit.fields, entry, now)
+    if edit.moves:
+        _announce_move(booking, changed, "")
+    return changed
+
+
+# --- review ----------------------------------------------------------------------------------------------------------
+@deciding_on_what_is
+def booking_review(*, actor: Caller, booking_id: ObjectId, rating: Document) -> Document:
+    """Rate a completed visit, once; the booking as it is shown. The service's average follows in the same transaction.
+
+    Raises:
+        BookingNotFound, NotReviewable, AlreadyReviewed.
+    """
+    booking = booking_of(actor, booking_id)
+    if booking["status"] != Status.COMPLETED:
+        raise NotReviewable
+    if (booking.get("rating") or {}).get("stars"):
+        raise AlreadyReviewed
+    now = moment()
+
+    def write() -> Document:
+        changed = changing.change(booking, fields={"rating": {**rating, "ratedAt": now}}, now=now)
+        if service := terms.service_if_known(booking["serviceType"]):
+            catalog.service_review_add(name=service.name, stars=rating["stars"])
+        return changed
+
+    return reading.shown(run(write), terms.zone())
+
+
+def _patient_id(actor: Caller) -> ObjectId:
+    assert actor.id is not None  # only patients book, and they have an id
+    return actor.id

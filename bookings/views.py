@@ -1,0 +1,234 @@
+"""The endpoints of bookings: parse, call one service, render. Who may call what is one table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bson import ObjectId
+from bson.errors import InvalidId
+from django.http import HttpResponse
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from booking_service.api.conditional import check_if_match, etag_for, is_known, not_modified
+from booking_service.api.envelope import success
+from booking_service.api.idempotency import idempotent
+from booking_service.api.pagination import Page, page_from, pagination
+from booking_service.api.views import ServiceViewSet
+from bookings import availability, payments, services, visits
+from bookings.cancellation import Refund
+from bookings.exceptions import BookingNotFound
+from bookings.lifecycle import Part
+from bookings.queries import list_query, slot_days
+from bookings.reading import Document
+from bookings.serializers import (
+    AssignInput,
+    BookingChanges,
+    BookingInput,
+    NoShowInput,
+    ReasonInput,
+    RescheduleInput,
+    ReviewInput,
+    service_report,
+)
+from patients.authentication import caller
+from patients.permissions import (
+    IsAdmin,
+    IsPatient,
+    IsPatientOrAdmin,
+    IsPatientProviderOrAdmin,
+    IsProvider,
+    IsProviderOrAdmin,
+)
+
+PATIENT = (IsPatient(),)
+PROVIDER = (IsProvider(),)
+ADMIN = (IsAdmin(),)
+CARE = (IsProviderOrAdmin(),)
+OFFICE = (IsPatientOrAdmin(),)
+CONCERNED = (IsPatientProviderOrAdmin(),)
+
+# Who may call what. Whose bookings they reach is the services' business: others' are not there for them.
+WHO: Mapping[str, tuple[BasePermission, ...]] = {
+    "create": PATIENT,
+    "list": PATIENT,
+    "upcoming": PATIENT,
+    "history": PATIENT,
+    "assigned": PROVIDER,
+    "retrieve": CONCERNED,
+    "update": PATIENT,
+    "cancel": CONCERNED,
+    "cancellation_preview": CONCERNED,
+    "reschedule": OFFICE,
+    "timeline": CONCERNED,
+    "assign": ADMIN,
+    "confirm": CARE,
+    "decline": CARE,
+    "en_route": CARE,
+    "start": CARE,
+    "complete": CARE,
+    "no_show": CARE,
+    "review": PATIENT,
+    "payment_open": PATIENT,
+    "payment": PATIENT,
+}
+
+
+class BookingViewSet(ServiceViewSet):
+    """Everything below `/api/bookings`."""
+
+    def get_permissions(self) -> Any:
+        return WHO[str(self.action)]
+
+    # --- lists -------------------------------------------------------------------------------------------------------
+    def list(self, request: Request) -> HttpResponse:
+        page = page_from(request)
+        found, total = services.bookings_own(actor=caller(request), query=list_query(request.query_params), page=page)
+        return _page(found, total, page)
+
+    def upcoming(self, request: Request) -> HttpResponse:
+        page = page_from(request)
+        return _page(*services.bookings_upcoming(actor=caller(request), page=page), page)
+
+    def history(self, request: Request) -> HttpResponse:
+        page = page_from(request)
+        return _page(*services.bookings_history(actor=caller(request), page=page), page)
+
+    def assigned(self, request: Request) -> HttpResponse:
+        return self.list(request)
+
+    # --- one booking -------------------------------------------------------------------------------------------------
+    @idempotent
+    def create(self, request: Request) -> HttpResponse:
+        booking = services.booking_create(actor=caller(request), wanted=BookingInput.parse(request.data))
+        return _booking(booking, "Booking created.", status=201)
+
+    def retrieve(self, request: Request, booking_id: str) -> HttpResponse:
+        booking = services.booking_get(actor=caller(request), booking_id=_id(booking_id))
+        tag = etag_for(booking["version"])
+        return not_modified(tag) if is_known(request, tag) else success(booking, headers={"ETag": tag})
+
+    def update(self, request: Request, booking_id: str) -> HttpResponse:
+        booking = services.booking_update(
+            actor=caller(request),
+            booking_id=_id(booking_id),
+            changes=BookingChanges.parse(request.data),
+            check_version=lambda version: check_if_match(request, etag_for(version)),
+        )
+        return _booking(booking, "Booking updated.")
+
+    @idempotent
+    def cancel(self, request: Request, booking_id: str) -> HttpResponse:
+        asked = ReasonInput.parse(request.data or {})
+        booking, refund = services.booking_cancel(
+            actor=caller(request), booking_id=_id(booking_id), reason=asked.get("reason", "")
+        )
+        answer = {"booking": booking, "refundDetails": _refund(refund)}
+        return success(answer, message="Booking cancelled.", headers={"ETag": etag_for(booking["version"])})
+
+    def cancellation_preview(self, request: Request, booking_id: str) -> HttpResponse:
+        return success(_refund(services.cancellation_preview(actor=caller(request), booking_id=_id(booking_id))))
+
+    @idempotent
+    def reschedule(self, request: Request, booking_id: str) -> HttpResponse:
+        asked = RescheduleInput.parse(request.data)
+        booking = services.booking_reschedule(
+            actor=caller(request),
+            booking_id=_id(booking_id),
+            starts_at=asked["startsAt"],
+            reason=asked.get("reason", ""),
+            told_time=asked.get("scheduledTime"),
+        )
+        return _booking(booking, "Booking rescheduled.")
+
+    def timeline(self, request: Request, booking_id: str) -> HttpResponse:
+        return success(services.booking_timeline(actor=caller(request), booking_id=_id(booking_id)))
+
+    def review(self, request: Request, booking_id: str) -> HttpResponse:
+        rating = ReviewInput.parse(request.data)
+        booking = services.booking_review(actor=caller(request), booking_id=_id(booking_id), rating=rating)
+        return _booking(booking, "Thank you for your review.", status=201)
+
+    # --- the visit ---------------------------------------------------------------------------------------------------
+    def assign(self, request: Request, booking_id: str) -> HttpResponse:
+        provider_id = AssignInput.parse(request.data)["providerId"]
+        booking = visits.booking_assign(actor=caller(request), booking_id=_id(booking_id), provider_id=provider_id)
+        return _booking(booking, "Provider assigned.")
+
+    def confirm(self, request: Request, booking_id: str) -> HttpResponse:
+        ReasonInput.parse(request.data or {})
+        return _booking(visits.booking_confirm(actor=caller(request), booking_id=_id(booking_id)), "Visit confirmed.")
+
+    def decline(self, request: Request, booking_id: str) -> HttpResponse:
+        reason = ReasonInput.parse(request.data or {}).get("reason", "")
+        booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=reason)
+        return _booking(booking, "Visit declined.")
+
+    def en_route(self, request: Request, booking_id: str) -> HttpResponse:
+        ReasonInput.parse(request.data or {})
+        return _booking(visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id)), "On the way.")
+
+    def start(self, request: Request, booking_id: str) -> HttpResponse:
+        ReasonInput.parse(request.data or {})
+        return _booking(visits.booking_start(actor=caller(request), booking_id=_id(booking_id)), "Visit started.")
+
+    def complete(self, request: Request, booking_id: str) -> HttpResponse:
+        report = service_report(request.data or {})
+        booking = visits.booking_complete(actor=caller(request), booking_id=_id(booking_id), report=report)
+        return _booking(booking, "Visit completed.")
+
+    def no_show(self, request: Request, booking_id: str) -> HttpResponse:
+        asked = NoShowInput.parse(request.data or {})
+        booking = visits.booking_no_show(
+            actor=caller(request),
+            booking_id=_id(booking_id),
+            absent_party=Part(asked["absentParty"]) if "absentParty" in asked else None,
+            reason=asked.get("reason", ""),
+        )
+        return _booking(booking, "No-show recorded.")
+
+    # --- payment -----------------------------------------------------------------------------------------------------
+    @idempotent(transactional=False)
+    def payment_open(self, request: Request, booking_id: str) -> HttpResponse:
+        order, is_new = payments.payment_open(actor=caller(request), booking_id=_id(booking_id))
+        return success(order, status=201 if is_new else 200)
+
+    def payment(self, request: Request, booking_id: str) -> HttpResponse:
+        return success(payments.payment_get(actor=caller(request), booking_id=_id(booking_id)))
+
+
+class SlotViewSet(ServiceViewSet):
+    """`/api/services/:idOrSlug/slots`: public, and here because this app owns the claims."""
+
+    authentication_classes = ()
+
+    def slots(self, request: Request, id_or_slug: str) -> HttpResponse:
+        days = slot_days(request.query_params, availability.today())
+        offer = availability.slots_offered(
+            id_or_slug=id_or_slug, days=days, city=request.query_params.get("city") or None
+        )
+        reason = {"reason": offer.reason.value} if offer.reason else {}
+        return success({"slots": offer.slots, **reason}, count=len(offer.slots))
+
+
+def _id(text: str) -> ObjectId:
+    """A malformed id is one that no booking has."""
+    try:
+        return ObjectId(text)
+    except InvalidId:
+        raise BookingNotFound from None
+
+
+def _booking(booking: Document, message: str, status: int = 200) -> HttpResponse:
+    return success(booking, message=message, status=status, headers={"ETag": etag_for(booking["version"])})
+
+
+def _page(found: list[Document], total: int, page: Page) -> HttpResponse:
+    return success(found, pagination=pagination(page, total))
+
+
+def _refund(refund: Refund) -> Document:
+    return {
+        "refundAmount": refund.refund_amount,
+        "cancellationFee": refund.cancellation_fee,
+        "refundEligible": refund.refund_eligible,
+    }
