@@ -25,9 +25,14 @@ from .schemas import PUBLISHED_BY_NAME, SERVICE_NAME, Contract
 SEND_NOTIFICATION, REQUEST_REFUND = "notification.send", "refund.request"
 
 # Where a property of an event stands in the document, when not under its own name.
-BOOKING_PATHS = {"bookingId": "_id", "patientId": "patient", "amount": "pricing.payableAmount"}
+BOOKING_PATHS = {
+    "bookingId": "_id",
+    "patientId": "patient",
+    "transactionId": "payment.transactionId",
+    "amount": "pricing.payableAmount",
+}
 NOTIFICATION_FACTS = ("bookingId", "patientId", "kind", "serviceType", "startsAt")
-REFUND_FACTS = ("bookingId", "patientId", "amount", "reason")
+REFUND_FACTS = ("bookingId", "patientId", "transactionId", "amount", "reason")
 
 
 @dataclass(frozen=True, slots=True)

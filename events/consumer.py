@@ -1,0 +1,305 @@
+"""From broker to effect. `receive` reads a message, `take_effect` does what it says, `Consumer` settles it.
+
+The effect and the inbox row are one transaction, and the ack comes after the commit: a message that comes twice finds
+its row and does nothing. Messages about one booking are handled one after the other, in the order they came; those of
+different bookings side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any, NoReturn
+
+import structlog
+
+from booking_service.api.errors import InvalidInput, NotFound, ServiceError, Unprocessable
+from booking_service.api.request_id import bind_request_id
+from booking_service.djongo import transaction
+from booking_service.djongo.errors import is_unreachable
+from booking_service.operations import metrics
+
+from .broker import Delivery, Subscription, Topology
+from .exceptions import BrokenMessageError
+from .handlers import HANDLERS, REFUSED
+from .repositories import database_answers, inbox_add
+from .schemas import CONSUMED_BY_NAME
+
+log = structlog.get_logger(__name__)
+
+LARGEST_BODY = 64 * 1024
+ATTEMPT, REASON, DIED_AT, EXCHANGE, ROUTING_KEY = (
+    "x-attempt",
+    "x-reason",
+    "x-died-at",
+    "x-origin-exchange",
+    "x-origin-routing-key",
+)
+LONGEST_MESSAGE_ID = 255
+
+
+class Fate(StrEnum):
+    """What becomes of a message."""
+
+    DONE = "done"
+    DUPLICATE = "duplicate"
+    RETRY = "retried"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A message's fate and, where it failed, why; never anything the message said."""
+
+    fate: Fate
+    reason: str = ""
+    database_down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A message that keeps its contract."""
+
+    id: str
+    type: str
+    facts: Mapping[str, Any]
+    correlation_id: str
+
+    @property
+    def aggregate_id(self) -> str:
+        return str(self.facts["bookingId"])
+
+
+class AlreadyDoneError(Exception):
+    """The message took effect before; raised to leave the transaction, which its duplicate key has ended."""
+
+
+# --- one message ---------------------------------------------------------------------------------------------------
+def receive(delivery: Delivery) -> Event:
+    """Check size, JSON, type and schema.
+
+    Raises:
+        BrokenMessageError: any of them is wrong; says which.
+    """
+    if len(delivery.body) > LARGEST_BODY:
+        raise BrokenMessageError("larger than 64 KB")
+    body = parse(delivery.body)
+    named = body.get("event") if isinstance(body, dict) else None
+    contract = CONSUMED_BY_NAME.get(delivery.type or str(named))
+    if contract is None:
+        raise BrokenMessageError("unknown type")
+    if violation := contract.violation(body):
+        raise BrokenMessageError(f"schema: {violation}")
+    return Event(
+        id=delivery.message_id[:LONGEST_MESSAGE_ID] or f"sha256:{hashlib.sha256(delivery.body).hexdigest()}",
+        type=contract.name,
+        facts=body["data"],
+        correlation_id=delivery.correlation_id,
+    )
+
+
+def parse(body: bytes) -> Any:
+    """The JSON in `body`, numbers with a fraction as Decimal.
+
+    Raises:
+        BrokenMessageError: it is none, or holds a number JSON does not know.
+    """
+    try:
+        return json.loads(body, parse_float=Decimal, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BrokenMessageError("not JSON") from error
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def take_effect(event: Event) -> Verdict:
+    """Do what `event` says, once: the effect and the inbox row in one transaction.
+
+    What our rules refuse (an unknown booking, an amount that differs) is dead: it would be refused again. Whatever else
+    fails may go better later. `event` has its shape; a day that no calendar has shows only now.
+    """
+    bind_request_id(event.correlation_id)
+    try:
+        transaction.run(_effect_and_inbox_row, event)
+    except AlreadyDoneError:
+        return Verdict(Fate.DUPLICATE)
+    except BrokenMessageError as broken:
+        return Verdict(Fate.DEAD, str(broken))
+    except (NotFound, Unprocessable, InvalidInput) as refusal:
+        return refused(event, refusal)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the message is tried again
+        return failed(event, error)
+    return Verdict(Fate.DONE)
+
+
+def refused(event: Event, refusal: ServiceError) -> Verdict:
+    """Dead; whoever must know of the refusal is told, outside the transaction that it undid."""
+    try:
+        REFUSED.get(event.type, nobody_is_told)(event.facts, refusal)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the message is tried again
+        return failed(event, error)
+    return Verdict(Fate.DEAD, refusal.code)
+
+
+def nobody_is_told(_facts: Mapping[str, Any], _refusal: ServiceError) -> None:
+    """Most refusals concern nobody but the reader of the dead queue."""
+
+
+def failed(event: Event, error: Exception) -> Verdict:
+    """To be tried again. A refusal of ours says why by its code, anything else by its class."""
+    if not isinstance(error, ServiceError):
+        log.exception("event_handler_failed", type=event.type, message_id=event.id)
+    reason = getattr(error, "code", type(error).__name__)
+    return Verdict(Fate.RETRY, str(reason), database_down=is_unreachable(error))
+
+
+def _effect_and_inbox_row(event: Event) -> None:
+    if not inbox_add(event.id, type=event.type, correlation_id=event.correlation_id):
+        raise AlreadyDoneError
+    HANDLERS[event.type](event.facts)
+
+
+# --- settling ------------------------------------------------------------------------------------------------------
+def settle(subscription: Subscription, topology: Topology, delivery: Delivery, verdict: Verdict) -> Fate:
+    """Ack what is done; move what failed to the next retry queue, what failed for good to the dead one, then ack.
+
+    Raises:
+        BrokerUnavailableError: it comes again, and finds its inbox row if it took effect.
+    """
+    attempt = attempt_of(delivery)
+    if verdict.fate in (Fate.DONE, Fate.DUPLICATE):
+        subscription.ack(delivery)
+        return verdict.fate
+    headers = {REASON: verdict.reason, ATTEMPT: attempt + 1, **origin(delivery)}
+    if verdict.fate is Fate.RETRY and attempt < len(topology.retry_queues):
+        subscription.move(delivery, topology.retry_queues[attempt], headers)
+        return Fate.RETRY
+    subscription.move(delivery, topology.dead_queue, {**headers, DIED_AT: datetime.now(UTC).isoformat()})
+    return Fate.DEAD
+
+
+def attempt_of(delivery: Delivery) -> int:
+    """How often the message has failed before; 0 for nonsense in the header."""
+    attempt = delivery.headers.get(ATTEMPT, 0)
+    return attempt if isinstance(attempt, int) and attempt >= 0 else 0
+
+
+def origin(delivery: Delivery) -> dict[str, str]:
+    """Where the message was first published; a copy from a retry queue carries it, its own exchange is nameless."""
+    headers = delivery.headers
+    return {
+        EXCHANGE: headers.get(EXCHANGE, delivery.exchange),
+        ROUTING_KEY: headers.get(ROUTING_KEY, delivery.routing_key),
+    }
+
+
+# --- many messages -------------------------------------------------------------------------------------------------
+class Worker(threading.Thread):
+    """Handles messages one after the other. After `stop` it finishes the one in hand and starts none."""
+
+    def __init__(self, number: int, finished: Callable[[Delivery, Event, Verdict], None]) -> None:
+        super().__init__(name=f"consumer-{number}", daemon=True)
+        self._finished = finished
+        self._waiting: SimpleQueue[tuple[Delivery, Event] | None] = SimpleQueue()
+        self._stopping = False
+
+    def submit(self, delivery: Delivery, event: Event) -> None:
+        self._waiting.put((delivery, event))
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._waiting.put(None)
+
+    def run(self) -> None:
+        while (work := self._waiting.get()) and not self._stopping:
+            delivery, event = work
+            began = monotonic()
+            verdict = take_effect(event)
+            metrics.EVENTS_HANDLER_SECONDS.labels(event.type).observe(monotonic() - began)
+            self._finished(delivery, event, verdict)
+
+
+class Consumer:
+    """One subscription and its workers. The thread that calls `work` owns the connection; workers only handle."""
+
+    def __init__(self, subscription: Subscription, topology: Topology, *, threads: int) -> None:
+        self._subscription, self._topology = subscription, topology
+        self._done: SimpleQueue[tuple[Delivery, Event, Verdict]] = SimpleQueue()
+        self._held: deque[tuple[Delivery, Event]] = deque()  # while the database is away
+        self._database_down = False
+        self._workers = [Worker(number, self._finished) for number in range(threads)]
+        for worker in self._workers:
+            worker.start()
+
+    def _finished(self, delivery: Delivery, event: Event, verdict: Verdict) -> None:
+        self._done.put((delivery, event, verdict))
+        self._subscription.wake()
+
+    def work(self, seconds: float) -> None:
+        """Take in what came within `seconds`, settle what is finished.
+
+        Raises:
+            BrokerUnavailableError: make a new subscription; what was in hand comes again.
+        """
+        for delivery in self._subscription.poll(seconds):
+            self._take_in(delivery)
+        self._settle_finished()
+        if self._held and database_answers():
+            self._database_down = False
+            self._hand_out()
+
+    def _take_in(self, delivery: Delivery) -> None:
+        try:
+            event = receive(delivery)
+        except BrokenMessageError as broken:
+            self._settle(delivery, delivery.type, Verdict(Fate.DEAD, str(broken)))
+            return
+        self._held.append((delivery, event))
+        if not self._database_down:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._held:
+            delivery, event = self._held.popleft()
+            self._workers[hash(event.aggregate_id) % len(self._workers)].submit(delivery, event)
+
+    def _settle_finished(self) -> None:
+        while not self._done.empty():
+            delivery, event, verdict = self._done.get()
+            self._database_down = verdict.database_down
+            self._settle(delivery, event.type, verdict)
+
+    def _settle(self, delivery: Delivery, type: str, verdict: Verdict) -> None:
+        fate = settle(self._subscription, self._topology, delivery, verdict)
+        known = type if type in CONSUMED_BY_NAME else "unknown"
+        metrics.EVENTS_CONSUMED.labels(known, fate.value).inc()
+        if verdict.reason:
+            log.warning(
+                "event_failed", type=known, fate=fate.value, reason=verdict.reason, message_id=delivery.message_id
+            )
+
+    def stop(self, seconds: float) -> None:
+        """Ask for no more, let each worker finish the message in hand, settle those, close."""
+        self._subscription.stop_consuming()
+        self.abandon(seconds)
+        self._settle_finished()
+        self._subscription.close()
+
+    def abandon(self, seconds: float) -> None:
+        """Let each worker finish the message in hand, start no other; waits up to `seconds` for all of them."""
+        until = monotonic() + seconds
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join(max(0.0, until - monotonic()))

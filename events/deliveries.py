@@ -1,0 +1,172 @@
+"""The outbox's partner lane: calls to other services that must arrive, made once they can be.
+
+A call may be made several times, always with the row's id as its idempotency key, so it counts once. Order does not
+matter here: each row stands for itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import TracebackType
+from typing import Any
+
+import structlog
+from bson import ObjectId
+from django.conf import settings
+from django.db import DatabaseError
+
+from booking_service.api.errors import ServiceError
+from booking_service.api.request_id import bind_request_id
+from booking_service.djongo import transaction
+from booking_service.operations import metrics
+from booking_service.partners import notifications
+from booking_service.partners import payments as payment_service
+from booking_service.partners.exceptions import PartnerUnavailable
+from bookings import payments
+from patients import services as patients
+
+from .backoff import backoff_seconds
+from .models import Lane
+from .receivers import REQUEST_REFUND, SEND_NOTIFICATION
+from .repositories import outbox_claim, outbox_dead, outbox_postpone, outbox_sent
+
+log = structlog.get_logger(__name__)
+
+Row = dict[str, Any]
+Facts = Mapping[str, Any]
+
+FIRST_WAIT, LONGEST_WAIT = 5.0, 3600.0
+CALLS_EACH = 4  # rows claimed for each thread; a call takes five seconds at most, a lease is far longer
+LEASE = timedelta(seconds=60)
+
+
+# --- the calls -----------------------------------------------------------------------------------------------------
+def send_notification(facts: Facts, key: str) -> None:
+    """Tell the patient by the channels they want; who wants none is told nothing."""
+    contact = patients.patient_contact(ObjectId(facts["patientId"]))
+    wanted = contact.preferences.get("notificationChannels") or {}
+    channels = [name.upper() for name, is_wanted in wanted.items() if is_wanted]
+    if channels and not is_over(facts):
+        notifications.send(
+            patient_id=contact.id,
+            booking_id=ObjectId(facts["bookingId"]),
+            kind=facts["kind"].lower(),
+            channels=channels,
+            facts={name: facts[name] for name in ("serviceType", "startsAt") if facts.get(name)},
+            idempotency_key=key,
+        )
+
+
+def is_over(facts: Facts) -> bool:
+    """Whether a reminder has waited until its visit began: nobody needs it any more."""
+    starts_at = facts.get("startsAt")
+    is_reminder = facts["kind"].startswith("REMINDER")
+    return is_reminder and starts_at is not None and datetime.fromisoformat(starts_at) <= datetime.now(UTC)
+
+
+def request_refund(facts: Facts, key: str) -> None:
+    payment_service.refund_request(
+        booking_id=ObjectId(facts["bookingId"]),
+        transaction_id=facts["transactionId"],
+        amount=Decimal(facts["amount"]),
+        idempotency_key=key,
+    )
+
+
+def refund_failed(facts: Facts, reason: str) -> None:
+    payments.refund_needs_staff(booking_id=ObjectId(facts["bookingId"]), reason=reason)
+
+
+def nothing_more(_facts: Facts, _reason: str) -> None:
+    """A notification that could not be sent shows in the admin; the booking goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a row asks for, and what becomes of its booking when nobody will be asked again."""
+
+    make: Callable[[Facts, str], None]
+    give_up: Callable[[Facts, str], None]
+
+
+CALLS: dict[str, Call] = {
+    SEND_NOTIFICATION: Call(send_notification, nothing_more),
+    REQUEST_REFUND: Call(request_refund, refund_failed),
+}
+
+
+# --- one row -------------------------------------------------------------------------------------------------------
+def deliver(row: Row) -> str:
+    """Make the call of one claimed row and mark it; returns what came of it: done, retried or dead.
+
+    Raises:
+        django.db.DatabaseError: the row comes back when its lease ends, with the same key.
+    """
+    bind_request_id(row["correlationId"])
+    facts, call = json.loads(bytes(row["body"]), parse_float=Decimal), CALLS[row["type"]]
+    outcome = attempt(row, facts, call)
+    metrics.EVENTS_DELIVERED.labels(row["type"], outcome).inc()
+    return outcome
+
+
+def attempt(row: Row, facts: Facts, call: Call) -> str:
+    try:
+        call.make(facts, str(row["_id"]))
+    except PartnerUnavailable as error:
+        return try_later(row, facts, call, error.code, error.retry_after or 0)
+    except ServiceError as refusal:
+        return give_up(row, facts, call, refusal.code)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        log.exception("delivery_failed", type=row["type"], event_id=str(row["_id"]))
+        return try_later(row, facts, call, type(error).__name__, 0)
+    outbox_sent([row])
+    return "done"
+
+
+def try_later(row: Row, facts: Facts, call: Call, reason: str, at_least: float) -> str:
+    if row["attempts"] >= settings.EVENTS_PARTNER_ATTEMPTS:
+        return give_up(row, facts, call, reason)
+    seconds = max(at_least, backoff_seconds(row["attempts"], first=FIRST_WAIT, longest=LONGEST_WAIT))
+    due = {row["_id"]: datetime.now(UTC) + timedelta(seconds=seconds)}
+    outbox_postpone(due, owner=row["leaseOwner"], error=reason)
+    log.warning("delivery_postponed", type=row["type"], event_id=str(row["_id"]), reason=reason)
+    return "retried"
+
+
+def give_up(row: Row, facts: Facts, call: Call, reason: str) -> str:
+    """Dead, and whoever must know is told in the same transaction."""
+
+    def bury() -> None:
+        if outbox_dead(row, error=reason):
+            call.give_up(facts, reason)
+
+    transaction.run(bury)
+    log.error("delivery_dead", type=row["type"], event_id=str(row["_id"]), reason=reason)
+    return "dead"
+
+
+# --- the lane ------------------------------------------------------------------------------------------------------
+class PartnerLane:
+    """Makes due calls, a few at a time."""
+
+    def __enter__(self) -> PartnerLane:
+        self._threads = settings.EVENTS_PARTNER_THREADS
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="partner-call")
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def step(self) -> int:
+        """Make the calls that are due; returns how many rows were claimed."""
+        rows = outbox_claim(Lane.PARTNER, limit=self._threads * CALLS_EACH, lease=LEASE)
+        return len(list(self._pool.map(deliver, rows)))

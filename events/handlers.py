@@ -1,0 +1,98 @@
+"""What each consumed event does: one function of its data, called inside the transaction that holds its inbox row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from bson import ObjectId
+
+from booking_service.api.errors import ServiceError
+from bookings import payments
+from bookings import services as bookings
+from bookings.exceptions import PaymentAmountMismatch
+
+from .exceptions import BrokenMessageError
+
+Facts = Mapping[str, Any]
+
+
+def payment_completed(facts: Facts) -> None:
+    payments.payment_completed(
+        booking_id=ObjectId(facts["bookingId"]),
+        transaction_id=facts["transactionId"],
+        amount=Decimal(facts["amount"]),
+        method=facts.get("method"),
+        paid_at=instant(facts.get("paidAt")),
+    )
+
+
+def payment_refused(facts: Facts, refusal: ServiceError) -> None:
+    """A payment of another amount is not marked, but flagged for staff."""
+    if isinstance(refusal, PaymentAmountMismatch):
+        payments.payment_discrepancy_record(
+            booking_id=ObjectId(facts["bookingId"]),
+            transaction_id=facts["transactionId"],
+            amount=Decimal(facts["amount"]),
+        )
+
+
+def payment_failed(facts: Facts) -> None:
+    payments.payment_failed(
+        booking_id=ObjectId(facts["bookingId"]),
+        transaction_id=facts.get("transactionId") or "",
+        reason=facts.get("reason") or "",
+    )
+
+
+def payment_refunded(facts: Facts) -> None:
+    payments.payment_refunded(
+        booking_id=ObjectId(facts["bookingId"]),
+        amount=Decimal(facts["amount"]),
+        transaction_id=facts.get("transactionId") or "",
+        refunded_at=instant(facts.get("refundedAt")),
+    )
+
+
+def notification_sent(facts: Facts) -> None:
+    _notification_recorded(facts, delivered=True)
+
+
+def notification_failed(facts: Facts) -> None:
+    _notification_recorded(facts, delivered=False)
+
+
+def _notification_recorded(facts: Facts, *, delivered: bool) -> None:
+    bookings.notification_recorded(
+        booking_id=ObjectId(facts["bookingId"]),
+        kind=facts["kind"],
+        channel=facts["channel"],
+        delivered=delivered,
+        sent_at=instant(facts.get("sentAt")),
+    )
+
+
+def instant(text: str | None) -> datetime | None:
+    """The instant that `text` names, in UTC; the contract has checked its shape.
+
+    Raises:
+        BrokenMessageError: no such day or time.
+    """
+    try:
+        return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BrokenMessageError("no such instant") from error
+
+
+HANDLERS: dict[str, Callable[[Facts], None]] = {
+    "payment.completed": payment_completed,
+    "payment.failed": payment_failed,
+    "payment.refunded": payment_refunded,
+    "notification.sent": notification_sent,
+    "notification.failed": notification_failed,
+}
+
+# Called when our rules refuse an event, after its transaction was undone.
+REFUSED: dict[str, Callable[[Facts, ServiceError], None]] = {"payment.completed": payment_refused}

@@ -1,0 +1,141 @@
+"""The loops of the processes: work while there is some, sleep until woken, back off while a server is away."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from types import FrameType
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError
+
+from .backoff import backoff_seconds
+from .broker import BrokerUnavailableError, PublishingConnection, Subscription
+from .consumer import Consumer
+from .models import Lane
+from .publisher import connect, publish_due_events
+from .repositories import outbox_changes
+from .topology import topology
+
+log = structlog.get_logger(__name__)
+
+AWAY = (BrokerUnavailableError, DatabaseError)
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+QUIET = timedelta(seconds=10)  # how long one wait of the change stream lasts when nothing happens
+POLL_SECONDS = 1.0
+LAST_MESSAGE_SECONDS = 25.0  # below what an orchestrator grants after SIGTERM
+
+
+def set_on_signals(*events: threading.Event) -> None:
+    """Make SIGTERM and SIGINT set `events`: the one that says stop, and those that somebody may be waiting for."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for event in events:
+            event.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+class Wakeups(threading.Thread):
+    """Follows the outbox's change stream and wakes the lane of every row that is committed.
+
+    While the stream is down the lanes' own sweep goes on. When it is back both are woken: they may have missed some.
+    """
+
+    def __init__(self, stopping: threading.Event) -> None:
+        super().__init__(name="outbox-wakeups", daemon=True)
+        self._stopping = stopping
+        self.failed = False  # whether a lane broke
+        self.lanes = {lane: threading.Event() for lane in Lane}
+
+    def run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+                failures = 0
+            except DatabaseError as error:
+                failures += 1
+                log.warning("outbox_not_watched", error=type(error).__name__)
+                self._stopping.wait(backoff_seconds(failures, first=FIRST_PAUSE, longest=LONGEST_PAUSE))
+
+    def _follow(self) -> None:
+        for lane in outbox_changes(wait=QUIET):
+            for woken in [lane] if lane else Lane:
+                self.lanes[woken].set()
+            if self._stopping.is_set():
+                return
+
+
+def drain(step: Callable[[], int], woken: threading.Event, stopping: threading.Event, *, name: str) -> None:
+    """Call `step` for as long as it finds work, then again when woken and every EVENTS_SWEEP_SECONDS.
+
+    The sweep finds what no commit tells of: rows whose back-off or lease has ended. To stop, set `stopping`, then
+    `woken`.
+    """
+    failures = 0
+    while not stopping.is_set():
+        woken.clear()
+        try:
+            found = step()
+            failures = 0
+        except AWAY as error:
+            failures += 1
+            log.warning("lane_backs_off", lane=name, error=type(error).__name__, reason=str(error), failures=failures)
+            stopping.wait(backoff_seconds(failures, first=FIRST_PAUSE, longest=LONGEST_PAUSE))
+            continue
+        if not found and not stopping.is_set():
+            woken.wait(settings.EVENTS_SWEEP_SECONDS)
+
+
+class BrokerLane:
+    """Publishes due events over one connection, opened again whenever it was lost."""
+
+    def __init__(self) -> None:
+        self._connection: PublishingConnection | None = None
+
+    def step(self) -> int:
+        if self._connection is None or not self._connection.is_open:
+            self.close()
+            self._connection = connect()
+        return publish_due_events(self._connection)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def consume_until(stopping: threading.Event) -> None:
+    """Consume, subscribing again whenever the broker or the queue went away, until told to stop."""
+    failures = 0
+    while not stopping.is_set():
+        try:
+            subscription = Subscription(settings.RABBITMQ_URL, topology(), prefetch=settings.EVENTS_PREFETCH)
+            failures = 0
+            consume(subscription, stopping)
+        except BrokerUnavailableError as error:
+            failures += 1
+            log.warning("consumer_backs_off", reason=str(error), failures=failures)
+            stopping.wait(backoff_seconds(failures, first=FIRST_PAUSE, longest=LONGEST_PAUSE))
+
+
+def consume(subscription: Subscription, stopping: threading.Event) -> None:
+    """Consume from one subscription until told to stop.
+
+    Raises:
+        BrokerUnavailableError: the subscription is gone.
+    """
+    consumer = Consumer(subscription, topology(), threads=settings.EVENTS_CONSUMER_THREADS)
+    try:
+        while not stopping.is_set():
+            consumer.work(POLL_SECONDS)
+        consumer.stop(LAST_MESSAGE_SECONDS)
+    except BrokerUnavailableError:
+        consumer.abandon(LAST_MESSAGE_SECONDS)
+        subscription.close()
+        raise

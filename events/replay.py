@@ -1,0 +1,72 @@
+"""Dead letters: looking at them and putting them back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from .broker import Delivery, walk_dead
+from .consumer import ATTEMPT, DIED_AT, REASON, ROUTING_KEY
+from .topology import topology
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that failed for good, without its body."""
+
+    message_id: str
+    type: str
+    reason: str
+    attempts: int
+    died_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters are meant; what is None or empty does not narrow."""
+
+    type: str | None = None
+    message_id: str | None = None
+    reason: str | None = None
+
+    def matches(self, letter: DeadLetter) -> bool:
+        return (
+            (not self.type or letter.type == self.type)
+            and (not self.message_id or letter.message_id == self.message_id)
+            and (not self.reason or self.reason in letter.reason)
+        )
+
+
+def replay(wanted: Filter, *, dry_run: bool, limit: int) -> list[DeadLetter]:
+    """Put the dead letters that `wanted` matches back, as if they came for the first time; returns them.
+
+    Looks at each dead letter once and at most at `limit`. With `dry_run` every letter stays where it is.
+
+    Raises:
+        BrokerUnavailableError: what was put back by then is back.
+    """
+    matching: list[DeadLetter] = []
+
+    def choose(delivery: Delivery) -> Mapping[str, Any] | None:
+        letter = dead_letter(delivery)
+        if not wanted.matches(letter):
+            return None
+        matching.append(letter)
+        return None if dry_run else {ATTEMPT: None, REASON: None, DIED_AT: None}
+
+    walk_dead(settings.RABBITMQ_URL, topology(), choose, limit=limit)
+    return matching
+
+
+def dead_letter(delivery: Delivery) -> DeadLetter:
+    headers = delivery.headers
+    return DeadLetter(
+        message_id=delivery.message_id,
+        type=delivery.type or str(headers.get(ROUTING_KEY, "")),
+        reason=str(headers.get(REASON, "returned to the queue too often")),
+        attempts=int(headers.get(ATTEMPT, 0)),
+        died_at=str(headers.get(DIED_AT, "")),
+    )

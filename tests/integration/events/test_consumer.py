@@ -1,0 +1,291 @@
+"""events.consumer: each message takes effect once, and ends where it should."""
+
+import json
+from contextlib import suppress
+from decimal import Decimal
+from threading import Event as Flag
+
+import pytest
+from bson import ObjectId
+from django.db import OperationalError
+
+from booking_service.api.errors import Conflict, NotFound, ServiceUnavailable
+from booking_service.api.request_id import current_request_id
+from events import consumer, handlers
+from events.broker import Subscription, short_channel
+from events.consumer import Consumer
+from events.models import InboxMessage
+from events.topology import topology
+from tests.integration.events.rabbit import eventually, message_count, put, take
+
+pytestmark = pytest.mark.broker
+
+
+def a_payment(**changed) -> dict:
+    return {"bookingId": str(ObjectId()), "transactionId": "t-1", "amount": 678.5, **changed}
+
+
+def send(rabbit, data=None, *, type="payment.completed", message_id="m-1", body=None, **properties):
+    envelope = {"event": type, "data": data or a_payment(), "timestamp": "2026-11-22T10:00:00Z", "service": "payments"}
+    body = body if body is not None else json.dumps(envelope).encode()
+    exchange = f"{type.split('.')[0]}.events"
+    put(rabbit, exchange, type, body, type=type, message_id=message_id, **properties)
+
+
+@pytest.fixture
+def effects(monkeypatch):
+    """What the handler of payment.completed was given; each call also writes a document in its transaction."""
+    seen = []
+
+    def effect(facts):
+        seen.append(facts)
+        InboxMessage.objects.mongo_insert_one({"_id": f"effect-{ObjectId()}", "type": "effect"})
+
+    monkeypatch.setitem(handlers.HANDLERS, "payment.completed", effect)
+    return seen
+
+
+@pytest.fixture
+def consume(rabbit):
+    """Runs a consumer until a condition holds."""
+    made = []
+
+    def until(condition, **options):
+        subscription = Subscription(rabbit, topology(), prefetch=10)
+        made.append(Consumer(subscription, topology(), threads=options.pop("threads", 4)))
+
+        def step():
+            made[-1].work(0.05)
+            return condition()
+
+        eventually(step, what="the consumer did not get there")
+        made[-1].stop(5)
+
+    yield until
+    for each in made:
+        with suppress(Exception):
+            each.stop(1)
+
+
+def is_empty(rabbit):
+    return lambda: message_count(rabbit, topology().queue) == 0
+
+
+def dead_letter(rabbit):
+    (letter,) = take(rabbit, topology().dead_queue, 1)
+    return letter
+
+
+def effects_written() -> int:
+    return InboxMessage.objects.mongo_count_documents({"type": "effect"})
+
+
+def test_a_message_takes_effect_once_with_its_inbox_row(rabbit, effects, consume):
+    send(rabbit, correlation_id="the-request")
+    consume(lambda: len(effects) == 1)
+    row = InboxMessage.objects.mongo_find_one({"_id": "m-1"})
+    assert (row["type"], row["correlationId"]) == ("payment.completed", "the-request")
+    assert effects[0]["amount"] == Decimal("678.5")
+    assert message_count(rabbit, topology().queue) == 0
+
+
+def test_the_request_id_of_the_message_is_that_of_its_handling(rabbit, monkeypatch, consume):
+    seen = []
+    monkeypatch.setitem(handlers.HANDLERS, "payment.completed", lambda _facts: seen.append(current_request_id()))
+    send(rabbit, correlation_id="the-request")
+    consume(lambda: seen == ["the-request"])
+
+
+def test_copies_take_no_second_effect(rabbit, effects, consume):
+    for _ in range(5):
+        send(rabbit)
+    send(rabbit, message_id="m-2")
+    consume(lambda: len(effects) >= 2 and is_empty(rabbit)())
+    assert effects_written() == 2
+
+
+def test_a_message_without_an_id_counts_by_its_bytes(rabbit, effects, consume):
+    body = json.dumps(
+        {"event": "payment.completed", "data": a_payment(), "timestamp": "2026-11-22T10:00:00Z", "service": "p"}
+    ).encode()
+    for _ in range(2):
+        put(rabbit, "payment.events", "payment.completed", body)
+    consume(lambda: effects and is_empty(rabbit)())
+    assert effects_written() == 1
+
+
+def test_an_effect_that_fails_leaves_nothing_and_is_tried_again(rabbit, monkeypatch, consume):
+    tries = []
+
+    def fails_twice(_facts):
+        tries.append(1)
+        InboxMessage.objects.mongo_insert_one({"_id": f"effect-{len(tries)}", "type": "effect"})
+        if len(tries) <= 2:
+            raise OSError("a partner's words")
+
+    monkeypatch.setitem(handlers.HANDLERS, "payment.completed", fails_twice)
+    send(rabbit)
+    consume(lambda: InboxMessage.objects.mongo_count_documents({"_id": "m-1"}) == 1)
+    assert len(tries) == 3
+    assert effects_written() == 1
+
+
+def test_a_handler_that_always_raises_ends_dead_with_its_reason_and_lets_the_next_through(
+    rabbit, monkeypatch, consume, effects
+):
+    good = handlers.HANDLERS["payment.completed"]
+
+    def raises_for_one(facts):
+        if facts["transactionId"] == "bad":
+            raise ValueError("secret words")
+        good(facts)
+
+    monkeypatch.setitem(handlers.HANDLERS, "payment.completed", raises_for_one)
+    send(rabbit, a_payment(transactionId="bad"))
+    send(rabbit, message_id="m-2")
+    consume(lambda: len(effects) == 1 and message_count(rabbit, topology().dead_queue) == 1)
+    letter = dead_letter(rabbit)
+    assert (letter.message_id, letter.headers["x-reason"], letter.headers["x-attempt"]) == ("m-1", "ValueError", 3)
+    assert (letter.headers["x-origin-exchange"], letter.headers["x-origin-routing-key"]) == (
+        "payment.events",
+        "payment.completed",
+    )
+    assert "secret" not in str(letter.headers)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fate"),
+    [(NotFound(), "dead"), (Conflict(), "retried"), (ServiceUnavailable(), "retried"), (OperationalError(), "retried")],
+)
+def test_what_our_rules_refuse_is_dead_and_what_may_pass_is_retried(monkeypatch, refusal, fate):
+    def refuse(_facts):
+        raise refusal
+
+    monkeypatch.setitem(handlers.HANDLERS, "payment.completed", refuse)
+    event = consumer.Event("m-1", "payment.completed", a_payment(), "")
+    assert consumer.take_effect(event).fate == fate
+    assert InboxMessage.objects.mongo_count_documents({}) == 0
+
+
+POISON = {
+    "not JSON": (b"{", "not JSON"),
+    "not UTF-8": (b"\xff\xfe", "not JSON"),
+    "a number no JSON knows": (b'{"a": NaN}', "not JSON"),
+    "nested without end": (b"[" * 60_000, "not JSON"),
+    "not an object": (b"[]", "schema: $ breaks 'type'"),
+    "no data": (
+        b'{"event":"payment.completed","timestamp":"2026-11-22T10:00:00Z","service":"p"}',
+        "schema: $ breaks 'required'",
+    ),
+    "another event's name": (
+        json.dumps(
+            {"event": "payment.failed", "data": a_payment(), "timestamp": "2026-11-22T10:00:00Z", "service": "p"}
+        ).encode(),
+        "schema: $.event breaks 'const'",
+    ),
+    "an id that is none": (
+        json.dumps(
+            {
+                "event": "payment.completed",
+                "data": a_payment(bookingId="x"),
+                "timestamp": "2026-11-22T10:00:00Z",
+                "service": "p",
+            }
+        ).encode(),
+        "schema: $.data.bookingId breaks 'pattern'",
+    ),
+    "1 MB": (b" " * 1_000_000, "larger than 64 KB"),
+}
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_poison_is_dead_at_once_unchanged_and_the_next_goes_through(rabbit, effects, consume, poison):
+    body, reason = POISON[poison]
+    send(rabbit, body=body, message_id="poison")
+    send(rabbit)
+    consume(lambda: len(effects) == 1 and message_count(rabbit, topology().dead_queue) == 1)
+    letter = dead_letter(rabbit)
+    assert (letter.message_id, letter.headers["x-reason"], letter.body) == ("poison", reason, body)
+
+
+def test_an_unknown_type_is_dead_at_once(rabbit, effects, consume):
+    put(rabbit, "", topology().queue, b'{"event":"payment.invented"}', type="payment.invented")
+    consume(lambda: message_count(rabbit, topology().dead_queue) == 1)
+    assert dead_letter(rabbit).headers["x-reason"] == "unknown type"
+
+
+def test_a_day_that_no_calendar_has_is_dead_at_once(rabbit, consume):
+    send(rabbit, a_payment(paidAt="2026-02-31T10:00:00Z"))
+    consume(lambda: message_count(rabbit, topology().dead_queue) == 1)
+    assert dead_letter(rabbit).headers["x-reason"] == "no such instant"
+
+
+def test_nonsense_in_the_attempt_header_counts_as_none(rabbit, monkeypatch, consume):
+    def fails(_facts):
+        raise OSError
+
+    monkeypatch.setitem(handlers.HANDLERS, "payment.completed", fails)
+    send(rabbit, headers={"x-attempt": "many"})
+    consume(lambda: message_count(rabbit, topology().dead_queue) == 1)
+    assert dead_letter(rabbit).headers["x-attempt"] == 3
+
+
+def test_one_bookings_messages_are_handled_in_the_order_they_came(rabbit, effects, consume):
+    booking = str(ObjectId())
+    for number in range(30):
+        send(rabbit, a_payment(bookingId=booking, transactionId=f"t-{number}"), message_id=f"m-{number}")
+    consume(lambda: len(effects) == 30)
+    assert [facts["transactionId"] for facts in effects] == [f"t-{number}" for number in range(30)]
+
+
+def test_a_stop_finishes_the_message_in_hand_and_gives_the_others_back(rabbit, monkeypatch):
+    began, go_on = Flag(), Flag()
+
+    def slow(_facts):
+        began.set()
+        go_on.wait(10)
+
+    monkeypatch.setitem(handlers.HANDLERS, "payment.completed", slow)
+    booking = str(ObjectId())
+    send(rabbit, a_payment(bookingId=str(ObjectId()), transactionId="first"), type="payment.completed", message_id="0")
+    consuming = Consumer(Subscription(rabbit, topology(), prefetch=10), topology(), threads=2)
+    go_on.set()
+    eventually(lambda: consuming.work(0.05) or InboxMessage.objects.mongo_count_documents({"_id": "0"}) == 1)
+    began.clear()
+    go_on.clear()
+    for number in (1, 2, 3):
+        send(rabbit, a_payment(bookingId=booking), message_id=str(number))
+    eventually(lambda: consuming.work(0.05) or began.is_set())
+    consuming.work(0.2)
+    import threading
+
+    threading.Timer(0.3, go_on.set).start()
+    consuming.stop(10)
+    assert InboxMessage.objects.mongo_count_documents({"_id": {"$in": ["1", "2", "3"]}}) == 1
+    eventually(lambda: message_count(rabbit, topology().queue) == 2)
+
+
+def test_a_deleted_queue_is_made_again_and_consumed(rabbit, effects):
+    import threading
+
+    from events.lanes import consume_until
+
+    stopping = threading.Event()
+    thread = threading.Thread(target=consume_until, args=(stopping,))
+    thread.start()
+    try:
+        send(rabbit)
+        eventually(lambda: len(effects) == 1)
+        with short_channel(rabbit) as channel:
+            channel.queue_delete(topology().queue)
+        eventually(lambda: _is_there(rabbit))
+        send(rabbit, message_id="m-2")
+        eventually(lambda: len(effects) == 2)
+    finally:
+        stopping.set()
+        thread.join(10)
+
+
+def _is_there(rabbit):
+    with suppress(Exception):
+        return message_count(rabbit, topology().queue) >= 0
