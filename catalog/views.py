@@ -1,0 +1,145 @@
+"""`/api/services`: the catalog as patients see it.
+
+A cached answer is the finished JSON; nothing is parsed or encoded for it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+
+from booking_service.api.conditional import etag_for, is_known, not_modified
+from booking_service.api.pagination import Page, page_from, pagination
+from booking_service.api.renderers import encode
+from booking_service.api.views import ServiceViewSet
+from catalog import openapi, queries, services
+from catalog.cache import catalog_cache
+from catalog.pricing import Quote
+from catalog.terms import CatalogService
+
+# Clients ask again each time and are told "unchanged" without a body: a staff edit shows at once.
+HEADERS = {"Cache-Control": "public, max-age=0, must-revalidate"}
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished body and what names it."""
+
+    body: bytes
+    etag: str
+
+
+def answer_of(body: bytes) -> Answer:
+    return Answer(body, etag_for(body))
+
+
+def answered(request: Request, key: str, build: Callable[[], Document]) -> HttpResponse:
+    """The answer kept under `key`, made by `build` when there is none; 304 for a client that has it."""
+    answer = catalog_cache.read(_digest(key), lambda: encode(build()), answer_of)
+    if is_known(request, answer.etag):
+        return not_modified(answer.etag, HEADERS)
+    return HttpResponse(answer.body, content_type="application/json", headers={"ETag": answer.etag, **HEADERS})
+
+
+@lru_cache(maxsize=1024)
+def _digest(key: str) -> str:
+    """What people search for is not written into Redis in clear."""
+    return blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+class CatalogViewSet(ServiceViewSet):
+    """Public; only active services."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(parameters=[*openapi.CATEGORY, *openapi.SHELF, *openapi.PAGE], responses=openapi.SERVICE_PAGE)
+    def list(self, request: Request) -> HttpResponse:
+        """Active services by sort order, then most booked."""
+        return self._page_of(request, queries.shelf_from(request.query_params))
+
+    @extend_schema(parameters=[*openapi.SHELF, *openapi.PAGE], responses=openapi.SERVICE_PAGE)
+    def category(self, request: Request, category: str) -> HttpResponse:
+        """Active services of one category."""
+        query = request.query_params.copy()
+        query["category"] = category
+        return self._page_of(request, queries.shelf_from(query))
+
+    @extend_schema(responses=openapi.SERVICES)
+    def featured(self, request: Request) -> HttpResponse:
+        """At most six services that we put first."""
+        return answered(request, "featured", lambda: _listed(services.services_featured()))
+
+    @extend_schema(parameters=openapi.POPULAR, responses=openapi.SERVICES)
+    def popular(self, request: Request) -> HttpResponse:
+        """Popular services, most booked first."""
+        limit = queries.popular_limit_from(request.query_params)
+        return answered(request, f"popular:{limit}", lambda: _listed(services.services_popular(limit=limit)))
+
+    @extend_schema(parameters=[*openapi.QUERY, *openapi.PAGE], responses=openapi.SERVICE_PAGE)
+    def search(self, request: Request) -> HttpResponse:
+        """Active services that hold the text literally, best match first."""
+        text, page = queries.search_text_from(request.query_params), page_from(request)
+
+        def build() -> Document:
+            return _paged(page, *services.services_search(text, skip=page.skip, limit=page.limit))
+
+        return answered(request, f"search:{page.number}:{page.limit}:{text}", build)
+
+    @extend_schema(responses=openapi.ONE_SERVICE)
+    def retrieve(self, request: Request, key: str) -> HttpResponse:
+        """One active service by id, slug or name."""
+        return answered(request, f"service:{key}", lambda: {"success": True, "data": services.service_public(key)})
+
+    @extend_schema(parameters=openapi.INSTANT, responses=openapi.ONE_QUOTE)
+    def pricing(self, request: Request, key: str) -> HttpResponse:
+        """What a booking of a visit that starts at `at` is charged."""
+        at, service = queries.instant_from(request.query_params), services.service_find(key)
+        quote = services.service_quote(service, at)
+        body = encode({"success": True, "data": {"startsAt": at, **_quoted(service, quote)}})
+        return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+    def _page_of(self, request: Request, shelf: services.Shelf) -> HttpResponse:
+        page = page_from(request)
+
+        def build() -> Document:
+            return _paged(page, *services.services_page(shelf, skip=page.skip, limit=page.limit))
+
+        return answered(request, f"list:{page}:{shelf}", build)
+
+
+def _listed(found: list[Document]) -> Document:
+    return {"success": True, "count": len(found), "data": found}
+
+
+def _paged(page: Page, found: list[Document], total: int) -> Document:
+    return {"success": True, "count": len(found), "pagination": pagination(page, total), "data": found}
+
+
+def _quoted(service: CatalogService, quote: Quote) -> Document:
+    package = service.package
+    return {
+        "basePrice": quote.base_price,
+        "platformFee": quote.platform_fee,
+        "gst": quote.gst,
+        "totalAmount": quote.total_amount,
+        "currency": quote.currency,
+        "surgeApplied": quote.surge_applied,
+        "surgeMultiplier": quote.surge_multiplier,
+        "packageDetails": package
+        and {
+            "sessions": package.total_sessions,
+            "duration": package.valid_days,
+            "pricePerSession": package.price_per_session,
+            "totalPrice": package.price,
+        },
+    }
