@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from bson import ObjectId
 from django.conf import settings
@@ -43,6 +44,16 @@ class PatientAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def caller(request: Request) -> Caller:
+    """Who makes a request that passed a permission of `patients.permissions`."""
+    return cast(Caller, request.user)
+
+
+def credentials(request: Request) -> Credentials:
+    """How they proved it."""
+    return cast(Credentials, request.auth)
 
 
 def service_caller(token: str) -> Caller:

@@ -12,8 +12,8 @@ from functools import cache
 import bcrypt
 from django.contrib.auth.hashers import (
     Argon2PasswordHasher,
+    BasePasswordHasher,
     BCryptPasswordHasher,
-    check_password,
     make_password,
 )
 
@@ -36,7 +36,7 @@ class MonolithBcryptHasher(BCryptPasswordHasher):
 
     rounds = MONOLITH_ROUNDS
 
-    def encode(self, password: str, salt: bytes) -> str:
+    def encode(self, password: str, salt: bytes) -> str:  # type: ignore[override]  # bcrypt makes bytes
         hashed = bcrypt.hashpw(password.encode()[:BCRYPT_BYTES], salt)
         return f"{self.algorithm}${hashed.decode('ascii')}"
 
@@ -61,12 +61,13 @@ def password_is_right(password: str, stored: str | None) -> bool:
     Takes the same time for every refusal.
     """
     encoded = from_monolith(stored or "")
-    is_bcrypt, is_argon2 = encoded.startswith(MONOLITH_PREFIX), encoded.startswith("argon2$")
-    if is_argon2 and check_password(password, encoded):
-        return True
-    if is_bcrypt and check_password(password, encoded):
-        return True
-    _spend_what_was_saved(password, argon2=not is_argon2, bcrypt_=not is_bcrypt)
+    compared = []
+    for hasher in (PatientArgon2Hasher(), MonolithBcryptHasher()):
+        if encoded.startswith(f"{hasher.algorithm}$"):
+            if _made_it(hasher, password, encoded):
+                return True
+            compared.append(hasher.algorithm)
+    _spend_what_was_saved(password, compared)
     return False
 
 
@@ -76,18 +77,19 @@ def needs_upgrade(stored: str) -> bool:
     return encoded.startswith(MONOLITH_PREFIX) or PatientArgon2Hasher().must_update(encoded)
 
 
-def _spend_what_was_saved(password: str, *, argon2: bool, bcrypt_: bool) -> None:
-    if argon2:
-        check_password(password, _nobodys_argon2())
-    if bcrypt_:
-        check_password(password, _nobodys_bcrypt())
+def _made_it(hasher: BasePasswordHasher, password: str, encoded: str) -> bool:
+    try:
+        return hasher.verify(password, encoded)
+    except ValueError:  # a hash that cannot be read lets nobody in
+        return False
+
+
+def _spend_what_was_saved(password: str, compared: list[str | None]) -> None:
+    for hasher in (PatientArgon2Hasher(), MonolithBcryptHasher()):
+        if hasher.algorithm not in compared:
+            hasher.verify(password, _nobodys_hash(str(hasher.algorithm)))
 
 
 @cache
-def _nobodys_argon2() -> str:
-    return password_hash(secrets.token_urlsafe())
-
-
-@cache
-def _nobodys_bcrypt() -> str:
-    return make_password(secrets.token_urlsafe(), hasher="bcrypt")
+def _nobodys_hash(algorithm: str) -> str:
+    return make_password(secrets.token_urlsafe(), hasher=algorithm)

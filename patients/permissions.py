@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -15,7 +15,7 @@ class _CallerPermission(BasePermission):
     """401 for the anonymous, 403 for a caller of another kind: the same answer whatever the object."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        caller: Caller | None = request.user
+        caller = cast(Caller | None, request.user)
         if caller is None:
             raise NotAuthenticated
         return self.admits(caller)

@@ -148,7 +148,7 @@ class AddressInput(serializers.StrictSerializer):
 class SavedAddressChange(AddressInput):
     """Any subset of a saved address."""
 
-    label = text(50)
+    label = text(50)  # type: ignore[assignment]  # a field of the input, not DRF's caption
     street = serializers.CharField(max_length=200, required=False)
     city = serializers.CharField(max_length=100, required=False)
     state = serializers.CharField(max_length=100, required=False)
@@ -158,7 +158,7 @@ class SavedAddressChange(AddressInput):
 class SavedAddressInput(AddressInput):
     """A new saved address."""
 
-    label = text(50)
+    label = text(50)  # type: ignore[assignment]
     street = text(required=True)
     city = text(100, required=True)
     state = text(100, required=True)
@@ -216,7 +216,7 @@ class HabitsInput(serializers.StrictSerializer):
 
 
 def several(entry: type[serializers.StrictSerializer]) -> Any:
-    return entry(many=True, required=False, max_length=MOST_ENTRIES)
+    return serializers.ListSerializer(child=entry(), required=False, max_length=MOST_ENTRIES)
 
 
 class MedicalHistoryInput(serializers.StrictSerializer):

@@ -149,7 +149,8 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
     email_lower = email.lower()
     with guarded_attempt(account=email_lower, address=address):
         found = repositories.by_email(email_lower)
-        if not passwords.password_is_right(password, found and found.get("password")) or found is None:
+        stored = found["password"] if found else None
+        if not passwords.password_is_right(password, stored) or found is None:
             raise InvalidCredentials
     if found.get("isActive") is False:
         raise AccountDeactivated

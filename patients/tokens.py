@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import jwt
 from bson import ObjectId
 from django.conf import settings
+from jwt.types import Options
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken, TokenError
 from rest_framework_simplejwt.tokens import Token
@@ -63,7 +64,7 @@ class TwoKeyBackend(TokenBackend):
 
     def _claims_signed_by(self, secret: str, text: str) -> dict[str, Any]:
         # `iat` says when, not from when: another pod's clock may be a moment ahead of ours.
-        unchecked = {"verify_iat": False, "verify_aud": False, "verify_sub": False, "verify_jti": False}
+        unchecked: Options = {"verify_iat": False, "verify_aud": False, "verify_sub": False, "verify_jti": False}
         return jwt.decode(text, secret, algorithms=[ALGORITHM], options=unchecked)
 
 

@@ -12,7 +12,7 @@ from booking_service.api.callers import Caller
 from booking_service.api.envelope import Response, success
 from booking_service.api.views import ServiceViewSet
 from patients import serializers, services, sessions
-from patients.authentication import PatientAuthentication
+from patients.authentication import PatientAuthentication, caller, credentials
 from patients.exceptions import AddressNotFound, PatientNotFound
 from patients.permissions import IsPatient, IsPatientOrAdmin
 
@@ -66,19 +66,21 @@ class PatientViewSet(ServiceViewSet):
         return [IsPatientOrAdmin() if self.action in {"retrieve", "update"} else IsPatient()]
 
     def retrieve(self, request: Request, patient_id: str) -> Response:
-        return success(services.patient_get(actor=request.user, patient_id=named_patient(request.user, patient_id)))
+        return success(
+            services.patient_get(actor=caller(request), patient_id=named_patient(caller(request), patient_id))
+        )
 
     def update(self, request: Request, patient_id: str) -> Response:
         changes = serializers.ProfileInput.parse(request.data)
-        named = named_patient(request.user, patient_id)
-        patient = services.patient_update(actor=request.user, patient_id=named, changes=changes)
+        named = named_patient(caller(request), patient_id)
+        patient = services.patient_update(actor=caller(request), patient_id=named, changes=changes)
         return success(patient, message=UPDATED)
 
     def password(self, request: Request) -> Response:
         given = serializers.PasswordChangeInput.parse(request.data)
         signed_in = services.password_change(
-            actor=request.user,
-            session_id=request.auth.session_id,
+            actor=caller(request),
+            session_id=credentials(request).session_id,
             current_password=given["currentPassword"],
             new_password=given["newPassword"],
             address=client_site(request._request),
@@ -86,7 +88,7 @@ class PatientViewSet(ServiceViewSet):
         return success(signed_in and session_tokens(signed_in), message=PASSWORD_CHANGED)
 
     def stats(self, request: Request) -> Response:
-        return success(services.patient_stats(actor=request.user))
+        return success(services.patient_stats(actor=caller(request)))
 
 
 class AddressViewSet(ServiceViewSet):
@@ -96,19 +98,19 @@ class AddressViewSet(ServiceViewSet):
     permission_classes = (IsPatient,)
 
     def list(self, request: Request) -> Response:
-        return success(services.address_list(actor=request.user))
+        return success(services.address_list(actor=caller(request)))
 
     def create(self, request: Request) -> Response:
         given = serializers.SavedAddressInput.parse(request.data)
-        return success(services.address_add(actor=request.user, address=given), message=ADDRESS_ADDED, status=201)
+        return success(services.address_add(actor=caller(request), address=given), message=ADDRESS_ADDED, status=201)
 
     def update(self, request: Request, address_id: str) -> Response:
         changes = serializers.SavedAddressChange.parse(request.data)
-        address = services.address_update(actor=request.user, address_id=named_address(address_id), changes=changes)
+        address = services.address_update(actor=caller(request), address_id=named_address(address_id), changes=changes)
         return success(address, message=ADDRESS_UPDATED)
 
     def destroy(self, request: Request, address_id: str) -> Response:
-        services.address_delete(actor=request.user, address_id=named_address(address_id))
+        services.address_delete(actor=caller(request), address_id=named_address(address_id))
         return success(message=ADDRESS_DELETED)
 
 

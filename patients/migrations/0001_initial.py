@@ -9,268 +9,461 @@ import patients.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Address',
+            name="Address",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('street', models.CharField(blank=True, default='', max_length=200)),
-                ('landmark', models.CharField(blank=True, default='', max_length=200)),
-                ('city', models.CharField(blank=True, default='', max_length=100)),
-                ('state', models.CharField(blank=True, default='', max_length=100)),
-                ('pincode', models.CharField(blank=True, default='', max_length=6)),
-                ('coordinates', django_mongodb_backend.fields.EmbeddedModelField(blank=True, embedded_model=patients.models.Coordinates, null=True)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("street", models.CharField(blank=True, default="", max_length=200)),
+                ("landmark", models.CharField(blank=True, default="", max_length=200)),
+                ("city", models.CharField(blank=True, default="", max_length=100)),
+                ("state", models.CharField(blank=True, default="", max_length=100)),
+                ("pincode", models.CharField(blank=True, default="", max_length=6)),
+                (
+                    "coordinates",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True, embedded_model=patients.models.Coordinates, null=True
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Allergy',
+            name="Allergy",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('allergen', models.CharField(blank=True, default='', max_length=200)),
-                ('reaction', models.CharField(blank=True, default='', max_length=200)),
-                ('severity', models.CharField(blank=True, default='', max_length=20)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("allergen", models.CharField(blank=True, default="", max_length=200)),
+                ("reaction", models.CharField(blank=True, default="", max_length=200)),
+                ("severity", models.CharField(blank=True, default="", max_length=20)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Condition',
+            name="Condition",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, default='', max_length=200)),
-                ('severity', models.CharField(blank=True, default='', max_length=20)),
-                ('diagnosed_date', models.DateTimeField(blank=True, db_column='diagnosedDate', null=True)),
-                ('notes', models.CharField(blank=True, default='', max_length=1000)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(blank=True, default="", max_length=200)),
+                ("severity", models.CharField(blank=True, default="", max_length=20)),
+                ("diagnosed_date", models.DateTimeField(blank=True, db_column="diagnosedDate", null=True)),
+                ("notes", models.CharField(blank=True, default="", max_length=1000)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Coordinates',
+            name="Coordinates",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('lat', models.FloatField(blank=True, null=True)),
-                ('lng', models.FloatField(blank=True, null=True)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("lat", models.FloatField(blank=True, null=True)),
+                ("lng", models.FloatField(blank=True, null=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='EmergencyContact',
+            name="EmergencyContact",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, default='', max_length=100)),
-                ('relationship', models.CharField(blank=True, default='', max_length=50)),
-                ('phone', models.CharField(blank=True, default='', max_length=20)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(blank=True, default="", max_length=100)),
+                ("relationship", models.CharField(blank=True, default="", max_length=50)),
+                ("phone", models.CharField(blank=True, default="", max_length=20)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='FamilyIllness',
+            name="FamilyIllness",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('relation', models.CharField(blank=True, default='', max_length=50)),
-                ('condition', models.CharField(blank=True, default='', max_length=200)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("relation", models.CharField(blank=True, default="", max_length=50)),
+                ("condition", models.CharField(blank=True, default="", max_length=200)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Habits',
+            name="Habits",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('smoking', models.BooleanField(default=False)),
-                ('alcohol', models.BooleanField(default=False)),
-                ('tobacco', models.BooleanField(default=False)),
-                ('exercise', models.CharField(blank=True, default='', max_length=100)),
-                ('diet', models.CharField(blank=True, default='', max_length=100)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("smoking", models.BooleanField(default=False)),
+                ("alcohol", models.BooleanField(default=False)),
+                ("tobacco", models.BooleanField(default=False)),
+                ("exercise", models.CharField(blank=True, default="", max_length=100)),
+                ("diet", models.CharField(blank=True, default="", max_length=100)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Insurance',
+            name="Insurance",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('has_insurance', models.BooleanField(db_column='hasInsurance', default=False)),
-                ('provider', models.CharField(blank=True, default='', max_length=100)),
-                ('policy_number', models.CharField(blank=True, db_column='policyNumber', default='', max_length=50)),
-                ('valid_until', models.DateTimeField(blank=True, db_column='validUntil', null=True)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("has_insurance", models.BooleanField(db_column="hasInsurance", default=False)),
+                ("provider", models.CharField(blank=True, default="", max_length=100)),
+                ("policy_number", models.CharField(blank=True, db_column="policyNumber", default="", max_length=50)),
+                ("valid_until", models.DateTimeField(blank=True, db_column="validUntil", null=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='MedicalHistory',
+            name="MedicalHistory",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('conditions', django_mongodb_backend.fields.EmbeddedModelArrayField(blank=True, embedded_model=patients.models.Condition, null=True)),
-                ('allergies', django_mongodb_backend.fields.EmbeddedModelArrayField(blank=True, embedded_model=patients.models.Allergy, null=True)),
-                ('current_medications', django_mongodb_backend.fields.EmbeddedModelArrayField(blank=True, db_column='currentMedications', embedded_model=patients.models.Medication, null=True)),
-                ('surgeries', django_mongodb_backend.fields.EmbeddedModelArrayField(blank=True, embedded_model=patients.models.Surgery, null=True)),
-                ('family_history', django_mongodb_backend.fields.EmbeddedModelArrayField(blank=True, db_column='familyHistory', embedded_model=patients.models.FamilyIllness, null=True)),
-                ('habits', django_mongodb_backend.fields.EmbeddedModelField(blank=True, embedded_model=patients.models.Habits, null=True)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "conditions",
+                    django_mongodb_backend.fields.EmbeddedModelArrayField(
+                        blank=True, embedded_model=patients.models.Condition, null=True
+                    ),
+                ),
+                (
+                    "allergies",
+                    django_mongodb_backend.fields.EmbeddedModelArrayField(
+                        blank=True, embedded_model=patients.models.Allergy, null=True
+                    ),
+                ),
+                (
+                    "current_medications",
+                    django_mongodb_backend.fields.EmbeddedModelArrayField(
+                        blank=True, db_column="currentMedications", embedded_model=patients.models.Medication, null=True
+                    ),
+                ),
+                (
+                    "surgeries",
+                    django_mongodb_backend.fields.EmbeddedModelArrayField(
+                        blank=True, embedded_model=patients.models.Surgery, null=True
+                    ),
+                ),
+                (
+                    "family_history",
+                    django_mongodb_backend.fields.EmbeddedModelArrayField(
+                        blank=True, db_column="familyHistory", embedded_model=patients.models.FamilyIllness, null=True
+                    ),
+                ),
+                (
+                    "habits",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True, embedded_model=patients.models.Habits, null=True
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Medication',
+            name="Medication",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, default='', max_length=200)),
-                ('dosage', models.CharField(blank=True, default='', max_length=100)),
-                ('frequency', models.CharField(blank=True, default='', max_length=100)),
-                ('start_date', models.DateTimeField(blank=True, db_column='startDate', null=True)),
-                ('end_date', models.DateTimeField(blank=True, db_column='endDate', null=True)),
-                ('prescribed_by', models.CharField(blank=True, db_column='prescribedBy', default='', max_length=100)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(blank=True, default="", max_length=200)),
+                ("dosage", models.CharField(blank=True, default="", max_length=100)),
+                ("frequency", models.CharField(blank=True, default="", max_length=100)),
+                ("start_date", models.DateTimeField(blank=True, db_column="startDate", null=True)),
+                ("end_date", models.DateTimeField(blank=True, db_column="endDate", null=True)),
+                ("prescribed_by", models.CharField(blank=True, db_column="prescribedBy", default="", max_length=100)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='NotificationChannels',
+            name="NotificationChannels",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sms', models.BooleanField(default=True)),
-                ('email', models.BooleanField(default=True)),
-                ('whatsapp', models.BooleanField(default=False)),
-                ('push', models.BooleanField(default=True)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("sms", models.BooleanField(default=True)),
+                ("email", models.BooleanField(default=True)),
+                ("whatsapp", models.BooleanField(default=False)),
+                ("push", models.BooleanField(default=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Preferences',
+            name="Preferences",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('language', models.CharField(blank=True, default='', max_length=30)),
-                ('preferred_gender', models.CharField(blank=True, db_column='preferredGender', default='', max_length=20)),
-                ('notification_channels', django_mongodb_backend.fields.EmbeddedModelField(blank=True, db_column='notificationChannels', embedded_model=patients.models.NotificationChannels, null=True)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("language", models.CharField(blank=True, default="", max_length=30)),
+                (
+                    "preferred_gender",
+                    models.CharField(blank=True, db_column="preferredGender", default="", max_length=20),
+                ),
+                (
+                    "notification_channels",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True,
+                        db_column="notificationChannels",
+                        embedded_model=patients.models.NotificationChannels,
+                        null=True,
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='SavedAddress',
+            name="SavedAddress",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('label', models.CharField(blank=True, default='', max_length=50)),
-                ('street', models.CharField(blank=True, default='', max_length=200)),
-                ('landmark', models.CharField(blank=True, default='', max_length=200)),
-                ('city', models.CharField(blank=True, default='', max_length=100)),
-                ('state', models.CharField(blank=True, default='', max_length=100)),
-                ('pincode', models.CharField(blank=True, default='', max_length=6)),
-                ('coordinates', django_mongodb_backend.fields.EmbeddedModelField(blank=True, embedded_model=patients.models.Coordinates, null=True)),
-                ('is_default', models.BooleanField(db_column='isDefault', default=False)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("label", models.CharField(blank=True, default="", max_length=50)),
+                ("street", models.CharField(blank=True, default="", max_length=200)),
+                ("landmark", models.CharField(blank=True, default="", max_length=200)),
+                ("city", models.CharField(blank=True, default="", max_length=100)),
+                ("state", models.CharField(blank=True, default="", max_length=100)),
+                ("pincode", models.CharField(blank=True, default="", max_length=6)),
+                (
+                    "coordinates",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True, embedded_model=patients.models.Coordinates, null=True
+                    ),
+                ),
+                ("is_default", models.BooleanField(db_column="isDefault", default=False)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Session',
+            name="Session",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('refresh_id', models.CharField(db_column='refreshId', max_length=32)),
-                ('opened_at', models.DateTimeField(db_column='openedAt')),
-                ('expires_at', models.DateTimeField(db_column='expiresAt')),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("refresh_id", models.CharField(db_column="refreshId", max_length=32)),
+                ("opened_at", models.DateTimeField(db_column="openedAt")),
+                ("expires_at", models.DateTimeField(db_column="expiresAt")),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Surgery',
+            name="Surgery",
             fields=[
-                ('id', django_mongodb_backend.fields.ObjectIdAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, default='', max_length=200)),
-                ('date', models.DateTimeField(blank=True, null=True)),
-                ('hospital', models.CharField(blank=True, default='', max_length=200)),
-                ('notes', models.CharField(blank=True, default='', max_length=1000)),
+                (
+                    "id",
+                    django_mongodb_backend.fields.ObjectIdAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(blank=True, default="", max_length=200)),
+                ("date", models.DateTimeField(blank=True, null=True)),
+                ("hospital", models.CharField(blank=True, default="", max_length=200)),
+                ("notes", models.CharField(blank=True, default="", max_length=1000)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='ClinicalAccess',
+            name="ClinicalAccess",
             fields=[
-                ('_id', booking_service.djongo.fields.ObjectIdField(auto_created=True, primary_key=True, serialize=False)),
-                ('action', models.CharField(max_length=10)),
-                ('actor_role', models.CharField(db_column='actorRole', max_length=20)),
-                ('actor_id', django_mongodb_backend.fields.ObjectIdField(blank=True, db_column='actorId', null=True)),
-                ('actor_name', models.CharField(blank=True, db_column='actorName', default='', max_length=150)),
-                ('object_type', models.CharField(db_column='objectType', max_length=30)),
-                ('object_id', models.CharField(db_column='objectId', max_length=64)),
-                ('fields', django_mongodb_backend.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, default=list)),
-                ('request_id', models.CharField(blank=True, db_column='requestId', default='', max_length=64)),
-                ('at', models.DateTimeField()),
+                (
+                    "_id",
+                    booking_service.djongo.fields.ObjectIdField(auto_created=True, primary_key=True, serialize=False),
+                ),
+                ("action", models.CharField(max_length=10)),
+                ("actor_role", models.CharField(db_column="actorRole", max_length=20)),
+                ("actor_id", django_mongodb_backend.fields.ObjectIdField(blank=True, db_column="actorId", null=True)),
+                ("actor_name", models.CharField(blank=True, db_column="actorName", default="", max_length=150)),
+                ("object_type", models.CharField(db_column="objectType", max_length=30)),
+                ("object_id", models.CharField(db_column="objectId", max_length=64)),
+                (
+                    "fields",
+                    django_mongodb_backend.fields.ArrayField(
+                        base_field=models.CharField(max_length=60), blank=True, default=list
+                    ),
+                ),
+                ("request_id", models.CharField(blank=True, db_column="requestId", default="", max_length=64)),
+                ("at", models.DateTimeField()),
             ],
             options={
-                'verbose_name_plural': 'clinical access',
-                'db_table': 'clinicalaccess',
-                'default_permissions': ('view',),
-                'indexes': [booking_service.djongo.indexes.DocumentIndex('objectType', 'objectId', '-at', name='access_of_object'), booking_service.djongo.indexes.DocumentIndex('actorId', '-at', name='access_by_actor'), booking_service.djongo.indexes.DocumentIndex('-at', '_id', name='access_newest')],
+                "verbose_name_plural": "clinical access",
+                "db_table": "clinicalaccess",
+                "default_permissions": ("view",),
+                "indexes": [
+                    booking_service.djongo.indexes.DocumentIndex(
+                        "objectType", "objectId", "-at", name="access_of_object"
+                    ),
+                    booking_service.djongo.indexes.DocumentIndex("actorId", "-at", name="access_by_actor"),
+                    booking_service.djongo.indexes.DocumentIndex("-at", "_id", name="access_newest"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Patient',
+            name="Patient",
             fields=[
-                ('_id', booking_service.djongo.fields.ObjectIdField(auto_created=True, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('email', models.CharField(max_length=254)),
-                ('email_lower', models.CharField(db_column='emailLower', max_length=254)),
-                ('phone', models.CharField(max_length=20)),
-                ('password', models.CharField(max_length=128)),
-                ('password_changed_at', models.DateTimeField(blank=True, db_column='passwordChangedAt', null=True)),
-                ('signed_out_at', models.DateTimeField(blank=True, db_column='signedOutAt', null=True)),
-                ('sessions', django_mongodb_backend.fields.EmbeddedModelArrayField(blank=True, embedded_model=patients.models.Session, null=True)),
-                ('date_of_birth', models.DateTimeField(blank=True, db_column='dateOfBirth', null=True)),
-                ('gender', models.CharField(blank=True, default='', max_length=20)),
-                ('blood_group', models.CharField(blank=True, db_column='bloodGroup', default='', max_length=5)),
-                ('address', django_mongodb_backend.fields.EmbeddedModelField(blank=True, embedded_model=patients.models.Address, null=True)),
-                ('saved_addresses', django_mongodb_backend.fields.EmbeddedModelArrayField(blank=True, db_column='savedAddresses', embedded_model=patients.models.SavedAddress, null=True)),
-                ('emergency_contact', django_mongodb_backend.fields.EmbeddedModelField(blank=True, db_column='emergencyContact', embedded_model=patients.models.EmergencyContact, null=True)),
-                ('medical_history', django_mongodb_backend.fields.EmbeddedModelField(blank=True, db_column='medicalHistory', embedded_model=patients.models.MedicalHistory, null=True)),
-                ('insurance', django_mongodb_backend.fields.EmbeddedModelField(blank=True, embedded_model=patients.models.Insurance, null=True)),
-                ('preferences', django_mongodb_backend.fields.EmbeddedModelField(blank=True, embedded_model=patients.models.Preferences, null=True)),
-                ('is_active', models.BooleanField(db_column='isActive', default=True)),
-                ('is_verified', models.BooleanField(db_column='isVerified', default=False)),
-                ('phone_verified', models.BooleanField(db_column='phoneVerified', default=False)),
-                ('email_verified', models.BooleanField(db_column='emailVerified', default=False)),
-                ('referral_code', models.CharField(db_column='referralCode', max_length=20)),
-                ('total_bookings', models.IntegerField(db_column='totalBookings', default=0)),
-                ('total_spent', models.DecimalField(db_column='totalSpent', decimal_places=2, default=0, max_digits=14)),
-                ('last_active', models.DateTimeField(blank=True, db_column='lastActive', null=True)),
-                ('deleted_at', models.DateTimeField(blank=True, db_column='deletedAt', null=True)),
-                ('created_at', models.DateTimeField(blank=True, db_column='createdAt', null=True)),
-                ('updated_at', models.DateTimeField(blank=True, db_column='updatedAt', null=True)),
+                (
+                    "_id",
+                    booking_service.djongo.fields.ObjectIdField(auto_created=True, primary_key=True, serialize=False),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("email", models.CharField(max_length=254)),
+                ("email_lower", models.CharField(db_column="emailLower", max_length=254)),
+                ("phone", models.CharField(max_length=20)),
+                ("password", models.CharField(max_length=128)),
+                ("password_changed_at", models.DateTimeField(blank=True, db_column="passwordChangedAt", null=True)),
+                ("signed_out_at", models.DateTimeField(blank=True, db_column="signedOutAt", null=True)),
+                (
+                    "sessions",
+                    django_mongodb_backend.fields.EmbeddedModelArrayField(
+                        blank=True, embedded_model=patients.models.Session, null=True
+                    ),
+                ),
+                ("date_of_birth", models.DateTimeField(blank=True, db_column="dateOfBirth", null=True)),
+                ("gender", models.CharField(blank=True, default="", max_length=20)),
+                ("blood_group", models.CharField(blank=True, db_column="bloodGroup", default="", max_length=5)),
+                (
+                    "address",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True, embedded_model=patients.models.Address, null=True
+                    ),
+                ),
+                (
+                    "saved_addresses",
+                    django_mongodb_backend.fields.EmbeddedModelArrayField(
+                        blank=True, db_column="savedAddresses", embedded_model=patients.models.SavedAddress, null=True
+                    ),
+                ),
+                (
+                    "emergency_contact",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True,
+                        db_column="emergencyContact",
+                        embedded_model=patients.models.EmergencyContact,
+                        null=True,
+                    ),
+                ),
+                (
+                    "medical_history",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True, db_column="medicalHistory", embedded_model=patients.models.MedicalHistory, null=True
+                    ),
+                ),
+                (
+                    "insurance",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True, embedded_model=patients.models.Insurance, null=True
+                    ),
+                ),
+                (
+                    "preferences",
+                    django_mongodb_backend.fields.EmbeddedModelField(
+                        blank=True, embedded_model=patients.models.Preferences, null=True
+                    ),
+                ),
+                ("is_active", models.BooleanField(db_column="isActive", default=True)),
+                ("is_verified", models.BooleanField(db_column="isVerified", default=False)),
+                ("phone_verified", models.BooleanField(db_column="phoneVerified", default=False)),
+                ("email_verified", models.BooleanField(db_column="emailVerified", default=False)),
+                ("referral_code", models.CharField(db_column="referralCode", max_length=20)),
+                ("total_bookings", models.IntegerField(db_column="totalBookings", default=0)),
+                (
+                    "total_spent",
+                    models.DecimalField(db_column="totalSpent", decimal_places=2, default=0, max_digits=14),
+                ),
+                ("last_active", models.DateTimeField(blank=True, db_column="lastActive", null=True)),
+                ("deleted_at", models.DateTimeField(blank=True, db_column="deletedAt", null=True)),
+                ("created_at", models.DateTimeField(blank=True, db_column="createdAt", null=True)),
+                ("updated_at", models.DateTimeField(blank=True, db_column="updatedAt", null=True)),
             ],
             options={
-                'db_table': 'patients',
-                'indexes': [booking_service.djongo.indexes.DocumentIndex('emailLower', name='patient_email', unique=True, where={'emailLower': {'$gt': ''}}), booking_service.djongo.indexes.DocumentIndex('phone', name='patient_phone', unique=True, where={'phone': {'$gt': ''}}), booking_service.djongo.indexes.DocumentIndex('referralCode', name='patient_referral', unique=True, where={'referralCode': {'$gt': ''}}), booking_service.djongo.indexes.DocumentIndex('-createdAt', '_id', name='patients_newest')],
+                "db_table": "patients",
+                "indexes": [
+                    booking_service.djongo.indexes.DocumentIndex(
+                        "emailLower", name="patient_email", unique=True, where={"emailLower": {"$gt": ""}}
+                    ),
+                    booking_service.djongo.indexes.DocumentIndex(
+                        "phone", name="patient_phone", unique=True, where={"phone": {"$gt": ""}}
+                    ),
+                    booking_service.djongo.indexes.DocumentIndex(
+                        "referralCode", name="patient_referral", unique=True, where={"referralCode": {"$gt": ""}}
+                    ),
+                    booking_service.djongo.indexes.DocumentIndex("-createdAt", "_id", name="patients_newest"),
+                ],
             },
         ),
     ]

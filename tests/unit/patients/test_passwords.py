@@ -1,0 +1,85 @@
+"""Passwords: what is stored, what the monolith stored, and that a refusal always costs the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import argon2
+import bcrypt
+import pytest
+
+from patients import passwords
+
+PASSWORD = "Secret414002x"
+BCRYPT = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+
+
+def test_it_stores_argon2id_of_a_size_that_fits_the_machine():
+    stored = passwords.password_hash(PASSWORD)
+
+    parameters = argon2.extract_parameters("$" + stored.split("$", 1)[1])
+    assert parameters.type is argon2.Type.ID
+    assert 19 * 1024 <= parameters.memory_cost <= 46 * 1024
+    assert (parameters.time_cost, parameters.parallelism) == (2, 1)
+    assert passwords.password_is_right(PASSWORD, stored)
+    assert not passwords.needs_upgrade(stored)
+
+
+@pytest.mark.parametrize("stored", [BCRYPT, "bcrypt$" + BCRYPT, BCRYPT.replace("$2b$", "$2a$")])
+def test_it_accepts_the_monoliths_hashes_and_wants_them_replaced(stored):
+    assert passwords.password_is_right(PASSWORD, stored)
+    assert not passwords.password_is_right(PASSWORD + "y", stored)
+    assert passwords.needs_upgrade(stored)
+
+
+def test_the_monolith_saw_72_bytes_only():
+    long = "é" * 36 + "tail"
+    stored = bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(4)).decode()
+
+    assert passwords.password_is_right(long, stored)
+    assert passwords.password_is_right("é" * 36 + "another tail", stored)
+    assert not passwords.password_is_right("é" * 35 + "e", stored)
+
+
+def test_argon2_sees_every_character():
+    stored = passwords.password_hash("a" * 127 + "b")
+    assert not passwords.password_is_right("a" * 127 + "c", stored)
+
+
+@pytest.mark.parametrize("stored", ["", "!", "plain", "$2b$10$broken", "bcrypt$", "argon2$broken", "md5$a$b", None])
+def test_a_hash_that_cannot_be_read_lets_nobody_in(stored):
+    assert not passwords.password_is_right(PASSWORD, stored)
+
+
+@pytest.fixture
+def work(monkeypatch) -> Counter[str]:
+    """How often each hash is computed."""
+    done: Counter[str] = Counter()
+    argon2_verify, bcrypt_check = argon2.PasswordHasher.verify, bcrypt.checkpw
+
+    def counted_argon2(self, encoded, password):
+        done["argon2", argon2.extract_parameters(encoded).memory_cost] += 1
+        return argon2_verify(self, encoded, password)
+
+    def counted_bcrypt(password, hashed):
+        done["bcrypt", hashed[4:6]] += 1
+        return bcrypt_check(password, hashed)
+
+    passwords.password_is_right("warm", None)
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", counted_argon2)
+    monkeypatch.setattr(bcrypt, "checkpw", counted_bcrypt)
+    return done
+
+
+MONOLITH_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(passwords.MONOLITH_ROUNDS)).decode()
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [None, passwords.password_hash(PASSWORD), MONOLITH_HASH, "bcrypt$" + MONOLITH_HASH, "!"],
+    ids=["unknown email", "argon2", "monolith", "imported", "unusable"],
+)
+def test_every_refusal_is_one_argon2_and_one_bcrypt(work, stored):
+    """Equal work rather than a stopwatch: the medians differ by the noise of the machine only."""
+    assert not passwords.password_is_right("Wrong414002x", stored)
+    assert work == {("argon2", 19 * 1024): 1, ("bcrypt", b"10"): 1}
