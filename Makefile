@@ -1,0 +1,37 @@
+# `make` alone lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help run stack demo test lint format bench bench-scale chaos load installed installed-test
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: installed ## the service with its servers, until Ctrl-C; PORT, WEB_CONCURRENCY
+	@$(BIN)/python -m booking_service.devstack run
+
+stack: installed ## MongoDB, Redis and RabbitMQ alone, their URIs a line each
+	@$(BIN)/python -m booking_service.devstack stack
+
+demo: installed ## a booking end to end against the running service, each step in words
+	@$(BIN)/python -m booking_service.devstack demo
+
+test: installed-test ## every test, on servers of its own; T="tests/unit -k price" runs some
+	@PYTHON=$(BIN)/python sh tests/run $(T)
+
+lint: installed-test ## ruff, mypy, import directions, migrations, k8s
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: installed-test ## let ruff mend order and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+installed:
+	@$(PYTHON) booking_service/devstack/install.py run
+
+installed-test:
+	@$(PYTHON) booking_service/devstack/install.py test

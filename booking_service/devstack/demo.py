@@ -1,0 +1,296 @@
+"""`make demo`: a booking's life against the running service, each step in words; the first wrong answer ends it.
+
+It is a client like any other: HTTP through requests, events through pika, tokens from `manage.py dev_token`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pika
+import requests
+from honcho.environ import parse
+from pika.exceptions import AMQPError
+
+from booking_service.devstack.servers import ServerError
+
+SERVICE, CITY = "WOUND_DRESSING", "Bangalore"
+PATIENCE_SECONDS = 20.0
+PASSWORD = "Demo1234"  # noqa: S105 - of a patient invented for this run
+NURSE_ID = "a00000000000000000000001"  # of the stand-in main API
+
+Json = dict[str, Any]
+
+
+class DemoFailed(ServerError):
+    """An answer that is not as it should be."""
+
+
+def say(text: str) -> None:
+    """One step, in words."""
+    print(f"  ✓ {text}", flush=True)
+
+
+def check(is_right: bool, problem: str) -> None:
+    """Fail with `problem` unless it is right."""
+    if not is_right:
+        raise DemoFailed(f"The demo failed: {problem}")
+
+
+def wait_for(what: str, look: Callable[[], Any]) -> Any:
+    """The first true answer of `look`; fails after PATIENCE_SECONDS."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := look()):
+        check(time.monotonic() < deadline, f"{what} did not happen within {PATIENCE_SECONDS:.0f} s.")
+        time.sleep(0.1)
+    return found
+
+
+class Api:
+    """The service as one caller sees it."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self.url = url
+        self._session = requests.Session()
+        self._session.headers["X-Request-ID"] = f"demo-{uuid.uuid4().hex[:12]}"
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def call(self, method: str, path: str, expected: int = 200, **options: Any) -> Json:
+        """The answer's body; fails unless its status is `expected`."""
+        try:
+            response = self._session.request(method, self.url + path, timeout=10, **options)
+        except requests.RequestException as error:
+            raise DemoFailed(f"{self.url} does not answer: is `make run` running? ({type(error).__name__})") from error
+        body = response.text[:500]
+        check(
+            response.status_code == expected, f"{method} {path} answered {response.status_code}, not {expected}: {body}"
+        )
+        answer: Json = response.json()
+        return answer
+
+    def booking(self, booking_id: str) -> Json:
+        """One booking."""
+        found: Json = self.call("GET", f"/api/bookings/{booking_id}")["data"]
+        return found
+
+
+class Events:
+    """What the service publishes, seen in a temporary queue of our own; and the platform's events, sent by us."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        except (AMQPError, OSError) as error:
+            raise DemoFailed(
+                "RabbitMQ does not answer, and without it no event can be seen: start it, then again."
+            ) from error
+        self._channel = self._connection.channel()
+        self._channel.confirm_delivery()
+        self._queue = str(self._channel.queue_declare("", exclusive=True).method.queue)
+        for exchange in ("booking.events", "payment.events"):
+            self._channel.exchange_declare(exchange, "topic", durable=True)
+        self._channel.queue_bind(self._queue, "booking.events", "booking.#")
+
+    def wait_for(self, name: str, booking_id: str) -> Json:
+        """The data of the next event `name` about the booking."""
+
+        def next_one() -> Json | None:
+            _, properties, body = self._channel.basic_get(self._queue, auto_ack=True)
+            if body is None:
+                return None
+            event = json.loads(body)
+            is_it = (event["event"], event["data"].get("bookingId")) == (name, booking_id)
+            return {**event, "messageId": properties.message_id} if is_it else None
+
+        found: Json = wait_for(f"The event {name} of booking {booking_id}", next_one)
+        return found
+
+    def send(self, name: str, data: Json) -> None:
+        """Publish an event of the payment service."""
+        sent = {"event": name, "data": data, "timestamp": _now(), "service": "payment-service"}
+        properties = pika.BasicProperties(
+            message_id=uuid.uuid4().hex, type=name, content_type="application/json", delivery_mode=2
+        )
+        self._channel.basic_publish("payment.events", name, json.dumps(sent).encode(), properties, mandatory=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def patient_register(anyone: Api) -> Api:
+    """Register somebody, log in, and return the API as that patient sees it."""
+    email = f"demo.{secrets.token_hex(5)}@example.com"
+    phone = f"9{secrets.randbelow(10**9):09d}"
+    person = {"name": "Asha Rao", "email": email, "phone": phone, "password": PASSWORD}
+    registered = anyone.call("POST", "/api/patients/register", 201, json=person)["data"]["patient"]
+    check("password" not in registered, "the answer to a registration holds a password.")
+    say(f"registered {registered['name']} <{email}>")
+    token = anyone.call("POST", "/api/patients/login", json={"email": email, "password": PASSWORD})["data"]["token"]
+    say("logged in")
+    return Api(anyone.url, token)
+
+
+def free_slots(anyone: Api) -> list[Json]:
+    """Free times of the service over the next days, at least two days ahead, so that a refund is in full."""
+    first = datetime.now(UTC).date() + timedelta(days=3)
+    query = {"from": first.isoformat(), "to": (first + timedelta(days=20)).isoformat(), "city": CITY}
+    slots = anyone.call("GET", f"/api/services/{SERVICE}/slots", params=query)["data"]["slots"]
+    free = [slot for slot in slots if slot["available"]]
+    check(len(free) > 20, f"{SERVICE} has {len(free)} free slots in {CITY}, too few for a demo.")
+    secrets.SystemRandom().shuffle(free)
+    return free
+
+
+def book(patient: Api, slots: list[Json]) -> Json:
+    """Book the first of `slots` that does not overlap what this patient has; it is taken from the list."""
+    address = {"street": "12 Lake Road", "city": CITY, "state": "Karnataka", "pincode": "560001"}
+    slot = slots.pop()
+    day = slot["startsAt"][:10]
+    slots[:] = [other for other in slots if other["startsAt"][:10] != day]
+    wanted = {
+        "serviceType": SERVICE,
+        "startsAt": slot["startsAt"],
+        "serviceLocation": {"type": "HOME", "address": address},
+        "paymentMethod": "ONLINE",
+    }
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    booking: Json = patient.call("POST", "/api/bookings", 201, json=wanted, headers=key)["data"]
+    total = booking["pricing"]["totalAmount"]
+    check(total == slot["price"], f"the booking costs {total}, the slot was offered at {slot['price']}.")
+    say(f"booked {SERVICE} at {slot['startsAt']} for ₹{total}: booking {booking['_id']} is {booking['status']}")
+    return booking
+
+
+def see_services(anyone: Api) -> None:
+    """List the catalog."""
+    listed = anyone.call("GET", "/api/services", params={"city": CITY})
+    check(listed["count"] > 0, "the catalog is empty.")
+    say(f"listed {listed['pagination']['total']} services of {CITY}, the first is {listed['data'][0]['name']}")
+
+
+def see_booking(patient: Api, booking: Json) -> None:
+    """List the patient's bookings and read this one."""
+    listed = [one["_id"] for one in patient.call("GET", "/api/bookings")["data"]]
+    check(booking["_id"] in listed, "the new booking is not in the patient's list.")
+    check(patient.booking(booking["_id"])["startsAt"] == booking["startsAt"], "the booking reads back differently.")
+    say("found it in the list, and read it back")
+
+
+def paid_by_event(patient: Api, events: Events, booking: Json) -> None:
+    """Send payment.completed as the payment service would, and see the booking paid."""
+    amount = booking["pricing"]["payableAmount"]
+    paid = {
+        "bookingId": booking["_id"],
+        "transactionId": f"txn-{uuid.uuid4().hex[:12]}",
+        "amount": amount,
+        "method": "UPI",
+    }
+    events.send("payment.completed", paid)
+    say(f"sent payment.completed of ₹{amount} to RabbitMQ")
+    now = wait_for("The payment", lambda: is_paid(patient, booking))
+    say(f"the booking is paid and {now['status']}")
+
+
+def is_paid(patient: Api, booking: Json) -> Json | None:
+    """The booking, once it is paid."""
+    now = patient.booking(booking["_id"])
+    return now if now["payment"]["status"] == "COMPLETED" else None
+
+
+def cancel(patient: Api, events: Events, booking: Json) -> None:
+    """Cancel and see booking.cancelled."""
+    answer = patient.call("PUT", f"/api/bookings/{booking['_id']}/cancel", json={"reason": "Feeling better"})["data"]
+    check(answer["booking"]["status"] == "CANCELLED", "the cancelled booking is not CANCELLED.")
+    say(f"cancelled booking {booking['_id']}, refund ₹{answer['refundDetails']['refundAmount']}")
+    events.wait_for("booking.cancelled", booking["_id"])
+    say("saw booking.cancelled on RabbitMQ")
+
+
+def booking_by_hand(anyone: Api, events: Events) -> None:
+    """Register, log in, book, see the event, pay by an event of our own, cancel another."""
+    patient = patient_register(anyone)
+    see_services(anyone)
+    slots = free_slots(anyone)
+    booking = book(patient, slots)
+    see_booking(patient, booking)
+    created = events.wait_for("booking.created", booking["_id"])
+    say(f"saw booking.created on RabbitMQ, message {created['messageId']}")
+    paid_by_event(patient, events, booking)
+    other = book(patient, slots)
+    cancel(patient, events, other)
+
+
+def token_of(who: str, addresses: dict[str, str]) -> str:
+    """A development token of the nurse or the admin whom the stand-in main API knows."""
+    command = [sys.executable, "manage.py", "dev_token", who]
+    done = subprocess.run(command, env={**os.environ, **addresses}, capture_output=True, text=True, check=False)
+    check(done.returncode == 0, f"`manage.py dev_token {who}` failed: {done.stderr.strip()[-300:]}")
+    return done.stdout.strip()
+
+
+def whole_circle(anyone: Api, events: Events, addresses: dict[str, str]) -> None:
+    """Book, pay at the payment service, be notified, be visited, review."""
+    patient, slots = patient_register(anyone), free_slots(anyone)
+    admin, nurse = (Api(anyone.url, token_of(who, addresses)) for who in ("admin", "nurse"))
+    booking = book(patient, slots)
+    path = f"/api/bookings/{booking['_id']}"
+    order = patient.call("POST", f"{path}/payment", 201)["data"]
+    say(f"opened the payment order {order['orderId']}; the stand-in payment service completes it")
+    wait_for("The payment", lambda: is_paid(patient, booking))
+    say("its payment.completed came back through RabbitMQ: the booking is paid")
+    wait_for("The confirmation", lambda: is_notified(patient, booking))
+    say("the confirmation was sent to the patient")
+    admin.call("PUT", f"{path}/assign", json={"providerId": NURSE_ID})
+    say("an admin assigned a nurse, whom the main API knows")
+    for step, status in (("confirm", "CONFIRMED"), ("en-route", "EN_ROUTE"), ("start", "IN_PROGRESS")):
+        reached = nurse.call("PUT", f"{path}/{step}")["data"]["status"]
+        check(reached == status, f"{step} led to {reached}, not {status}.")
+    report = {"procedures": ["Wound cleaned and dressed"], "observations": "Healing well"}
+    nurse.call("PUT", f"{path}/complete", json={"serviceReport": report})
+    events.wait_for("booking.completed", booking["_id"])
+    say("the nurse confirmed, came, and completed the visit with a report; saw booking.completed")
+    patient.call("POST", f"{path}/review", 201, json={"stars": 5, "review": "Gentle and on time."})
+    say("the patient left a review of five stars")
+
+
+def is_notified(patient: Api, booking: Json) -> bool:
+    """Whether the notification service has sent the confirmation."""
+    told: list[Json] = patient.booking(booking["_id"]).get("notifications") or []
+    return any(one.get("status") == "SENT" for one in told)
+
+
+def read_addresses(folder: Path) -> dict[str, str]:
+    """Where the service and RabbitMQ are: what `make run` wrote down, unless the environment says it."""
+    file = folder / "addresses.env"
+    written = dict(parse(file.read_text()).items()) if file.exists() else {}
+    addresses = written | {name: os.environ[name] for name in ("SERVICE_URL", "RABBITMQ_URL") if os.environ.get(name)}
+    check("SERVICE_URL" in addresses, "nothing runs here: `make run` first, then `make demo` in another terminal.")
+    check("RABBITMQ_URL" in addresses, "the service runs without RabbitMQ, so no event can be seen.")
+    return addresses
+
+
+def main(folder: Path) -> int:
+    """Walk through it all against the running service."""
+    addresses = read_addresses(folder)
+    anyone = Api(addresses["SERVICE_URL"])
+    health = anyone.call("GET", "/health")
+    print(f"{health['service']} {health['version']} at {anyone.url}, database {health['database']}")
+    events = Events(addresses["RABBITMQ_URL"])
+    print("A booking, paid by an event sent by hand; another, cancelled:")
+    booking_by_hand(anyone, events)
+    print("The whole circle, with the stand-in partners:")
+    whole_circle(anyone, events, addresses)
+    print("All of it as it should be.")
+    return 0

@@ -1,0 +1,106 @@
+"""The three servers of a newcomer's machine: those the environment names, and our own for the rest."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from booking_service.devstack.packages import missing_packages, packages_install
+from booking_service.devstack.servers import (
+    MongoServer,
+    RabbitServer,
+    RedisServer,
+    Server,
+    ServerError,
+    free_port,
+    port_is_free,
+)
+
+# Ports of our own beside the usual ones, so that a system's servers are never mistaken for these.
+OWN: dict[str, tuple[type[Server], int]] = {
+    "MONGODB_URI": (MongoServer, 27117),
+    "REDIS_URL": (RedisServer, 6479),
+    "RABBITMQ_URL": (RabbitServer, 5772),
+}
+USUAL_PORTS = {"mongodb": 27017, "redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
+WITHOUT_BROKER = (
+    "RabbitMQ is not installed and this user may not install it: the service runs and events wait in the outbox. "
+    "`sudo apt-get install rabbitmq-server` (or RABBITMQ_URL) sends them."
+)
+
+
+class Stack:
+    """The servers of one `make run` or `make stack`, their data below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uris: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._servers: dict[str, Server] = {}
+
+    def start(self) -> None:
+        """Start what the environment does not name. Raises ServerError with the cure in one line."""
+        named = {name: os.environ[name] for name in OWN if os.environ.get(name)}
+        for name, uri in named.items():
+            _reach(name, uri)
+        self._servers = {name: self._own(name) for name in OWN if name not in named}
+        self._install_packages()
+        with ThreadPoolExecutor() as pool:
+            for started in [pool.submit(server.start) for server in self._servers.values()]:
+                started.result()
+        self.uris = named | {name: server.uri for name, server in self._servers.items()}
+
+    def stop(self) -> None:
+        """Stop what start() started."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda server: server.stop(), self._servers.values()))
+
+    def _own(self, name: str) -> Server:
+        kind, port = OWN[name]
+        return kind(self.folder / kind.name.lower(), port if port_is_free(port) else free_port())
+
+    def _install_packages(self) -> None:
+        packages = missing_packages({type(server) for server in self._servers.values()})
+        if not packages:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not packages_install(packages, self.folder / "apt.log"):
+            if "rabbitmq-server" in packages:
+                del self._servers["RABBITMQ_URL"]
+                self.notes.append(WITHOUT_BROKER)
+            if others := [package for package in packages if package != "rabbitmq-server"]:
+                raise ServerError(
+                    f"mongod needs a library that is not here: `sudo apt-get install {' '.join(others)}`."
+                )
+
+
+def _reach(name: str, uri: str) -> None:
+    """Refuse a server the environment names that nobody answers for."""
+    url = urlsplit(uri)
+    first = url.netloc.rpartition("@")[2].split(",")[0]
+    host, _, port = first.partition(":")
+    if url.scheme not in USUAL_PORTS:
+        return  # settings.py judges the scheme; mongodb+srv has no address of its own
+    try:
+        socket.create_connection((host, int(port or USUAL_PORTS[url.scheme])), timeout=3).close()
+    except (OSError, ValueError) as failure:
+        kind = OWN[name][0].name
+        raise ServerError(
+            f"{name} names {first}, where no {kind} answers: start it, or unset {name} to get one."
+        ) from failure
+
+
+@contextmanager
+def running_stack(folder: Path) -> Iterator[Stack]:
+    """A started stack, stopped at the end whatever happens."""
+    stack = Stack(folder)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
