@@ -81,7 +81,7 @@ DEBUG = False  # error pages never show code or data, in development neither
 SERVICE_NAME = "patient-booking-service"
 PORT = number("PORT", 3001, smallest=1)
 WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, smallest=1)
-WEB_THREADS = number("WEB_THREADS", 8, smallest=1)
+WEB_THREADS = number("WEB_THREADS", 32, smallest=1)  # a connection keeps its thread while there are enough
 
 SECRET_KEY = secret("SECRET_KEY", text("JWT_SECRET", DEVELOPMENT_SECRET))
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "*")
@@ -103,10 +103,12 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "booking_service.api",
     "booking_service.operations",
+    "booking_service.partners",
     "patients",
     "catalog",
     "bookings",
     "events",
+    "monolith",
 ]
 MIDDLEWARE = [
     "booking_service.api.request_id.RequestIdMiddleware",
