@@ -17,7 +17,7 @@ demo: installed ## a booking end to end against the running service, each step i
 	@$(BIN)/python -m booking_service.devstack demo
 
 test: installed-test ## every test, on servers of its own; T="tests/unit -k price" runs some
-	@PYTHON=$(BIN)/python sh tests/run $(T)
+	@$(BIN)/python -m tests $(T)
 
 lint: installed-test ## ruff, mypy, import directions, migrations, k8s
 	$(BIN)/ruff check .
