@@ -17,6 +17,7 @@ from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
 from booking_service.djongo import ping
+from booking_service.partners import breaker_states
 
 State = Literal["connected", "disconnected"]
 
@@ -26,7 +27,10 @@ AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 def report() -> dict[str, Any]:
-    """The monolith's shape, with cache and broker. ``status`` is down without MongoDB, degraded without the others."""
+    """The monolith's shape, with cache, broker and this process's breakers.
+
+    ``status`` is down without MongoDB, degraded without cache or broker. An open breaker leaves it: a partner's trouble.
+    """
     database, cache, broker = database_state(), cache_state(), broker_state()
     if database != "connected":
         status = "down"
@@ -40,6 +44,7 @@ def report() -> dict[str, Any]:
         "database": database,
         "cache": cache,
         "broker": broker,
+        "partners": breaker_states(),
     }
 
 
