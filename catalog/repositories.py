@@ -20,7 +20,7 @@ Document = dict[str, Any]
 IS_ACTIVE: Document = {"availability.isActive": True}
 IN_ORDER = [("sortOrder", 1), ("stats.totalBookings", -1), ("_id", 1)]
 MOST_BOOKED = [("stats.totalBookings", -1), ("_id", 1)]
-PUBLIC = {"__v": 0, "stats.ratingSum": 0}
+PUBLIC = {"__v": 0, "monolith": 0, "stats.ratingSum": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,11 @@ def service_named(names: Iterable[str]) -> Document | None:
 def service_by_id(service_id: ObjectId) -> Document | None:
     """The whole document, active or not."""
     return Service.objects.mongo_find_one({"_id": service_id})
+
+
+def service_whole(name: str) -> Document | None:
+    """The whole document of that name, active or not."""
+    return Service.objects.mongo_find_one({"name": name})
 
 
 def services_by_id(service_ids: list[ObjectId]) -> list[Document]:

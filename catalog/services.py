@@ -163,7 +163,7 @@ def service_copy(*, actor: Caller, service_id: ObjectId) -> ObjectId:
     original = repositories.service_by_id(service_id)
     if original is None:
         raise ServiceNotFound
-    taken = repositories.names_and_slugs()
+    taken = names_taken()
     copy = _without_counts(original) | {
         "name": free_name(f"{original['name'][:50]}_COPY", taken, "_"),
         "slug": free_name(f"{original['slug'][:90]}-copy", taken, "-"),
@@ -191,6 +191,16 @@ def services_deactivate(*, actor: Caller, service_ids: Iterable[ObjectId]) -> in
 def services_reorder(*, actor: Caller, orders: Mapping[ObjectId, int]) -> int:
     """Give services new places in the list; how many of them moved."""
     return _patch_all(actor, {service_id: {"sortOrder": place} for service_id, place in orders.items()}, "MOVED")
+
+
+def service_document(*, name: str) -> Document | None:
+    """The whole document of exactly that name, active or not, past the cache; for those who will change it."""
+    return repositories.service_whole(name)
+
+
+def names_taken() -> set[str]:
+    """Every name and slug in use."""
+    return repositories.names_and_slugs()
 
 
 def service_history(service_id: ObjectId, *, limit: int = 100) -> list[Document]:

@@ -1,0 +1,80 @@
+"""`manage.py seed_catalog`: idempotent, and staff's edits survive it."""
+
+from io import StringIO
+from typing import Any
+
+from bson import json_util
+from django.core.management import call_command
+
+from catalog import seeding, services
+from catalog.models import SearchEntry, Service, ServiceChange
+from tests.integration.catalog.documents import EDITOR, wound_dressing
+
+
+def seed_catalog() -> str:
+    output = StringIO()
+    call_command("seed_catalog", stdout=output)
+    return output.getvalue()
+
+
+def snapshot() -> list[str]:
+    documents = list(Service.objects.mongo_find({}, sort=[("_id", 1)]))
+    return [json_util.dumps(document) for document in documents]
+
+
+def test_it_fills_an_empty_catalog_and_says_so() -> None:
+    said = seed_catalog()
+    assert said.startswith("28 added: INJECTION_IM, IV_DRIP")
+    assert Service.objects.mongo_count_documents({}) == SearchEntry.objects.mongo_count_documents({}) == 28
+    assert services.service_resolve("INJECTION").name == "INJECTION_IM"
+
+
+def test_it_changes_nothing_the_second_time() -> None:
+    seed_catalog()
+    before, changes = snapshot(), ServiceChange.objects.mongo_count_documents({})
+
+    assert seed_catalog() == "28 already as they should be.\n"
+
+    assert snapshot() == before
+    assert ServiceChange.objects.mongo_count_documents({}) == changes
+
+
+def test_it_leaves_alone_what_staff_edited() -> None:
+    seed_catalog()
+    service = services.service_find("WOUND_DRESSING")
+    services.service_update(actor=EDITOR, service_id=service.id, version=0, document=wound_dressing(displayName="Ours"))
+
+    assert "1 left as staff or an import made them: WOUND_DRESSING" in seed_catalog()
+
+    assert services.service_find("WOUND_DRESSING").display_name == "Ours"
+
+
+def test_it_leaves_alone_what_staff_switched_off() -> None:
+    seed_catalog()
+    services.services_deactivate(actor=EDITOR, service_ids=[services.service_find("IV_DRIP").id])
+
+    seed_catalog()
+
+    assert services.service_resolve("IV_DRIP").is_active is False
+
+
+def test_it_brings_untouched_rows_up_to_date(monkeypatch: Any) -> None:
+    seed_catalog()
+    documents = [document | {"shortDescription": "A new text"} for document in seeding.seed_documents()][:1]
+    monkeypatch.setattr(seeding, "seed_documents", lambda: documents)
+
+    assert "1 brought up to date: INJECTION_IM" in seed_catalog()
+
+    assert services.service_public("INJECTION_IM")["shortDescription"] == "A new text"
+
+
+def test_it_leaves_alone_what_an_import_brought_and_makes_it_searchable() -> None:
+    imported = wound_dressing(name="IV_DRIP", slug="wound-dressing", displayName="From the monolith")
+    Service.objects.mongo_insert_one(imported)
+
+    said = seed_catalog()
+
+    assert "1 left as staff or an import made them: IV_DRIP" in said
+    assert "1 services made searchable" in said
+    assert services.services_search("monolith", skip=0, limit=5)[1] == 1
+    assert services.service_resolve("WOUND_DRESSING").slug == "wound-dressing-2"
