@@ -14,13 +14,13 @@ from booking_service import settings  # noqa: E402 - after the folder's name is 
 
 wsgi_app = "booking_service.wsgi:application"
 bind = f"0.0.0.0:{settings.PORT}"
-worker_class = "gthread"
+worker_class = "booking_service.operations.gunicorn_worker.ConnectionThreadWorker"
 workers = settings.WEB_CONCURRENCY
 threads = settings.WEB_THREADS
 worker_connections = 1000
 backlog = 2048
 
-# A worker whose main thread stands still this long is killed; a request has less (PARTNER_DEADLINE, MongoDB's timeouts).
+# A worker whose main thread stands still this long is killed; requests have shorter deadlines of their own.
 timeout = 60
 # After SIGTERM requests in hand are finished; Kubernetes waits 40 s before it kills.
 graceful_timeout = 30

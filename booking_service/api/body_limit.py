@@ -34,5 +34,5 @@ def _unchunk(request: HttpRequest) -> bool:
     """Give the request its chunked body, which Django would take for an empty one; False if it is too large."""
     body = request.META["wsgi.input"].read(settings.API_BODY_LIMIT + 1)
     request.META["CONTENT_LENGTH"] = str(len(body))
-    request._stream = BytesIO(body)  # type: ignore[attr-defined]
+    request._stream = BytesIO(body)
     return len(body) <= settings.API_BODY_LIMIT

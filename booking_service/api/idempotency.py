@@ -13,12 +13,13 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.db import DatabaseError
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from booking_service.api.callers import Caller
 from booking_service.api.envelope import error_response
 from booking_service.api.errors import Conflict, FieldError, InvalidInput, Unprocessable
 from booking_service.api.exception_handler import translated
@@ -83,7 +84,8 @@ def idempotent(view: Any = None, *, transactional: bool = True) -> Any:
 def _scoped(request: Request, key: str) -> str:
     if not _KEY.fullmatch(key):
         raise InvalidIdempotencyKey(errors=[FieldError(HEADER, InvalidIdempotencyKey.message, "INVALID")])
-    scope = "\n".join((request.user.label, request.method or "", request.path, key))
+    caller = cast(Caller, request.user)
+    scope = "\n".join((caller.label, request.method or "", request.path, key))
     return hashlib.sha256(scope.encode()).hexdigest()
 
 

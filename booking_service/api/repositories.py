@@ -45,10 +45,11 @@ def request_claim(*, key: str, body_hash: str) -> Claim | Known:
     Decided by the unique ``_id`` and one conditional update; whoever comes second learns what is known of the first.
     """
     now = datetime.now(UTC)
-    claim = {"bodyHash": body_hash, "owner": uuid.uuid4().hex, "leaseUntil": now + LEASE, "expiresAt": now + KEPT}
+    owner = uuid.uuid4().hex
+    claim = {"bodyHash": body_hash, "owner": owner, "leaseUntil": now + LEASE, "expiresAt": now + KEPT}
     try:
         IdempotentRequest.objects.mongo_insert_one({"_id": key, **claim, "status": None})
-        return Claim(key, claim["owner"])
+        return Claim(key, owner)
     except IntegrityError:
         return _taken_over(key, claim, now) or _known(key, body_hash)
 

@@ -146,7 +146,7 @@ class InstantField(serializers.DateTimeField):
             self.fail("invalid", format="YYYY-MM-DDThh:mm:ss+HH:MM")
 
 
-class StrictSerializer(Serializer):
+class StrictSerializer(Serializer[Any]):
     """The shape of an input. Unknown keys are refused by name; a string field without ``max_length`` is a mistake here.
 
     Views call ``BookingInput.parse(request.data)``: the fields are built once for the class, not once for a request.

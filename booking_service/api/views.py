@@ -1,20 +1,19 @@
 """The base of every endpoint."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
-from booking_service.api.envelope import Response
 from booking_service.api.errors import MethodNotAllowed
 from booking_service.api.exception_handler import response_for
 from booking_service.api.parsers import JsonParser
+from booking_service.api.queries import check_query
 from booking_service.api.throttling import check_client
 
+NO_ACTION = ""
 _NEGOTIATOR = DefaultContentNegotiation()
 _PARSERS = (JsonParser(),)
 
@@ -29,29 +28,29 @@ class ServiceViewSet(ViewSet):
     metadata_class = None
     rate_limited = True
     # DRF would work out ``Allow`` for every response; only a 405 needs it.
-    default_response_headers: ClassVar[dict[str, str]] = {}  # type: ignore[assignment]
+    default_response_headers: ClassVar[dict[str, str]] = {}
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        self.action = self.action_map.get((request.method or "").lower())
+        self.action = self.action_map.get((request.method or "").lower(), NO_ACTION)
         return Request(request, parsers=_PARSERS, authenticators=self.get_authenticators(), negotiator=_NEGOTIATOR)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse early, cheapest first: the method, the rate limit, the caller, the permission."""
-        if self.action is None:
+        """Refuse early, cheapest first: the method, the rate limit, the query, the caller, the permission."""
+        if self.action is NO_ACTION:
             raise MethodNotAllowed(self.allowed_methods)
         if self.rate_limited:
             check_client(request._request)
+        check_query(request.META["QUERY_STRING"])
         self.perform_authentication(request)
         self.check_permissions(request)
 
-    def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    # DRF's own Response would have to be told its renderer here; ours is encoded already.
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         return response
 
-    def handle_exception(self, exc: Exception) -> Response:
+    def handle_exception(self, exc: Exception) -> Any:
         return response_for(exc, self.request._request)
 
     @property
-    def allowed_methods(self) -> Sequence[str]:
+    def allowed_methods(self) -> list[str]:
         return sorted(method.upper() for method in self.action_map)

@@ -1,8 +1,8 @@
 """How the service and what it stands on are.
 
-The broker is asked by opening a TCP connection to it and closing it again: that needs no pika in a web process, tells of
-an outage within seconds even where no publisher runs, and RabbitMQ takes it for a load balancer's probe. Asked at most
-once in BROKER_SECONDS a process.
+The broker is asked by opening a TCP connection to it and closing it again: that needs no pika in a web process, tells
+of an outage within seconds even where no publisher runs, and RabbitMQ takes it for a load balancer's probe. A process
+asks at most once in BROKER_SECONDS.
 """
 
 import socket
@@ -27,17 +27,10 @@ AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 def report() -> dict[str, Any]:
-    """The monolith's shape, with cache, broker and this process's breakers.
-
-    ``status`` is down without MongoDB, degraded without cache or broker. An open breaker leaves it: a partner's trouble.
-    """
+    """The monolith's shape, with cache, broker and the partners' breakers."""
     database, cache, broker = database_state(), cache_state(), broker_state()
-    if database != "connected":
-        status = "down"
-    else:
-        status = "ok" if cache == broker == "connected" else "degraded"
     return {
-        "status": status,
+        "status": _status(database, cache, broker),
         "service": settings.SERVICE_NAME,
         "version": settings.VERSION,
         "timestamp": datetime.now(UTC),
@@ -46,6 +39,13 @@ def report() -> dict[str, Any]:
         "broker": broker,
         "partners": breaker_states(),
     }
+
+
+def _status(database: State, cache: State, broker: State) -> Literal["ok", "degraded", "down"]:
+    """Down without MongoDB, degraded without one of the others."""
+    if database != "connected":
+        return "down"
+    return "ok" if cache == broker == "connected" else "degraded"
 
 
 def database_state() -> State:
