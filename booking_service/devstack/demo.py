@@ -206,7 +206,7 @@ def paid_by_event(patient: Api, events: Events, booking: Json) -> None:
 def is_paid(patient: Api, booking: Json) -> Json | None:
     """The booking, once it is paid."""
     now = patient.booking(booking["_id"])
-    return now if now["payment"]["status"] == "COMPLETED" else None
+    return now if now["payment"]["status"] == "PAID" else None
 
 
 def cancel(patient: Api, events: Events, booking: Json) -> None:

@@ -6,6 +6,7 @@ Prints the staff user's password when it has just made that user; an error is on
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import sys
@@ -31,9 +32,10 @@ def staff_user_create() -> str | None:
 
 def database_prepare() -> str | None:
     """Check, migrate, seed; returns what staff_user_create() does."""
-    call_command("check", databases=["default"], fail_level="ERROR")
-    call_command("migrate", verbosity=0, interactive=False)
-    call_command("seed_catalog", verbosity=0)
+    silence = io.StringIO()  # standard output is for the password alone
+    call_command("check", databases=["default"], fail_level="ERROR", stdout=silence)
+    call_command("migrate", verbosity=0, interactive=False, stdout=silence)
+    call_command("seed_catalog", stdout=silence)
     return staff_user_create()
 
 

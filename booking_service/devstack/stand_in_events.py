@@ -14,6 +14,8 @@ from pika.exceptions import AMQPError, UnroutableError
 
 from booking_service.devstack.stand_in_memory import Event, Memory
 
+LISTENED_TO = ("booking.events", "patient.events")
+PLATFORM_QUEUE, KEPT_MESSAGES = "stand-in.platform", 1000
 EXCHANGES = ("payment.events", "notification.events")
 LOOK_EVERY_SECONDS = 0.1
 RECONNECT_SECONDS = 2.0
@@ -45,6 +47,7 @@ class EventPublisher(threading.Thread):
             channel.confirm_delivery()
             for exchange in EXCHANGES:
                 channel.exchange_declare(exchange, "topic", durable=True)
+            _listen_as_the_platform(channel)
             self._complained = False
             while True:
                 for event in self._memory.due_events():
@@ -75,3 +78,11 @@ class EventPublisher(threading.Thread):
 
 def _text(instant: datetime) -> str:
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _listen_as_the_platform(channel: BlockingChannel) -> None:
+    """The platform's services listen to ours: an event that no queue takes would wait in the outbox for ever."""
+    channel.queue_declare(PLATFORM_QUEUE, durable=True, arguments={"x-max-length": KEPT_MESSAGES})
+    for exchange in LISTENED_TO:
+        channel.exchange_declare(exchange, "topic", durable=True)
+        channel.queue_bind(PLATFORM_QUEUE, exchange, "#")
