@@ -33,7 +33,7 @@ _STAMP_OF = {
 }
 
 
-class _Outdated(Exception):
+class Outdated(Exception):
     """The booking is not what was read any more, though its status is: read it again and decide anew."""
 
 
@@ -51,7 +51,7 @@ def deciding_on_what_is(function: Callable[P, R]) -> Callable[P, R]:
         for _ in range(1 if in_transaction() else TRIES):
             try:
                 return function(*args, **kwargs)
-            except _Outdated:
+            except Outdated:
                 continue
         raise ChangedMeanwhile
 
@@ -121,7 +121,10 @@ def transition(
     changed = repositories.booking_change(
         booking["_id"],
         _as_read(booking),
-        fields={"status": to.value, f"statusTimestamps.{_STAMP_OF[to]}": now, "updatedAt": now, **(fields or {})},
+        fields=_settable(
+            booking,
+            {"status": to.value, f"statusTimestamps.{_STAMP_OF[to]}": now, "updatedAt": now, **(fields or {})},
+        ),
         removed=removed,
         entry=timeline_entry(booking["status"], to.value, actor, now, reason),
     )
@@ -141,18 +144,34 @@ def change(
     entry: Mapping[str, Any] | None = None,
     added: Mapping[str, Any] | None = None,
 ) -> Document:
-    """Change fields of the booking if it is as it was read, inside the caller's transaction; the booking after it."""
+    """Change fields of the booking if it is as it was read; the booking after it.
+
+    Raises:
+        Outdated: it is not.
+    """
     changed = repositories.booking_change(
         booking["_id"],
         _as_read(booking),
-        fields={"updatedAt": now, **fields},
+        fields=_settable(booking, {"updatedAt": now, **fields}),
         removed=removed,
         entry=entry,
         added=added,
     )
     if changed is None:
-        raise _Outdated
+        raise Outdated
     return changed
+
+
+def _settable(booking: Mapping[str, Any], fields: Mapping[str, Any]) -> Document:
+    """`fields` as MongoDB can set them: below a null, which old documents have, there is no path."""
+    settable: Document = {}
+    for path, value in fields.items():
+        parent, _, name = path.partition(".")
+        if name and parent in booking and booking[parent] is None:
+            settable.setdefault(parent, {})[name] = value
+        else:
+            settable[path] = value
+    return settable
 
 
 def _as_read(booking: Mapping[str, Any]) -> Document:
@@ -161,7 +180,7 @@ def _as_read(booking: Mapping[str, Any]) -> Document:
 
 def _lost(booking: Mapping[str, Any], to: Status, actor: Caller) -> NoReturn:
     """Somebody changed the booking first: a lost race if it is elsewhere now, else a reason to read it again."""
-    status = repositories.bookings_status([booking["_id"]]).get(booking["_id"], booking["status"])
-    if status == booking["status"]:
-        raise _Outdated
+    status = repositories.booking_status(booking["_id"])
+    if status is None or status == booking["status"]:
+        raise Outdated
     raise InvalidTransition(status, to, lifecycle.allowed_from(status, lifecycle.part_of(actor)))

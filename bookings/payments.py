@@ -29,6 +29,7 @@ SETTLED = (PAID, REFUNDED)
 
 
 # --- the order -------------------------------------------------------------------------------------------------------
+@deciding_on_what_is
 def payment_open(*, actor: Caller, booking_id: ObjectId) -> tuple[Document, bool]:
     """The order with which the patient can pay, and whether it is new. A still open order of the same amount is
     returned again; a failed payment or another amount makes a new one.
@@ -48,7 +49,7 @@ def payment_open(*, actor: Caller, booking_id: ObjectId) -> tuple[Document, bool
         currency=_currency(booking),
         idempotency_key=_order_key(booking),
     )
-    return _keep_order(actor, booking, _order(opened)), True
+    return _keep_order(booking, _order(opened)), True
 
 
 def payment_get(*, actor: Caller, booking_id: ObjectId) -> Document:
@@ -93,21 +94,13 @@ def _order(opened: payment_service.PaymentOrder) -> Document:
     return {**order, "expiresAt": opened.expires_at} if opened.expires_at else order
 
 
-def _keep_order(actor: Caller, booking: Document, order: Document) -> Document:
-    """Note the order, unless the booking was paid, cancelled or re-priced while the payment service worked."""
+def _keep_order(booking: Document, order: Document) -> Document:
+    """Note the order. Raises Outdated when the booking was paid, cancelled or re-priced while the partner worked."""
     now = moment()
-    fields = {"payment.order": order, "payment.status": PENDING, "updatedAt": now}
+    fields: Document = {"payment.order": order, "payment.status": PENDING}
     if not (booking.get("payment") or {}).get("method"):
         fields["payment.method"] = "ONLINE"
-    unchanged = {"status": booking["status"], "version": booking.get("version")}
-    changed = repositories.booking_change(booking["_id"], unchanged, fields=fields)
-    if changed is not None:
-        return _shown(changed, order)
-    booking = booking_of(actor, booking["_id"])
-    _check_payable(booking)
-    if kept := _open_order(booking):
-        return _shown(booking, kept)
-    return payment_open(actor=actor, booking_id=booking["_id"])[0]
+    return _shown(changing.change(booking, fields=fields, now=now), order)
 
 
 def _shown(booking: Mapping[str, Any], order: Document | None) -> Document:
@@ -152,7 +145,7 @@ def payment_completed(
     """
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
-    if transaction_id in (payment.get("transactionId"), *_flagged_transactions(payment)):
+    if transaction_id == payment.get("transactionId"):
         return booking
     if payment.get("status") in SETTLED and payment.get("transactionId"):
         raise PaymentAmountMismatch("The booking was paid by another transaction.")
@@ -190,20 +183,16 @@ def _paid_too_late(booking: Document, fields: Document, amount: Decimal, now: da
     return changed
 
 
-def _flagged_transactions(payment: Mapping[str, Any]) -> list[str]:
-    return [flag["transactionId"] for flag in payment.get("discrepancies") or ()]
-
-
 @deciding_on_what_is
 def payment_discrepancy_record(*, booking_id: ObjectId, transaction_id: str, amount: Decimal) -> Document:
     """Flag for staff that a transaction paid what was not payable; once for each. Raises BookingNotFound."""
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
-    if transaction_id in _flagged_transactions(payment):
+    flags = payment.get("discrepancies") or []
+    if transaction_id in [flag["transactionId"] for flag in flags]:
         return booking
     now = moment()
-    flag = {"transactionId": transaction_id, "amount": Decimal128(decimal(amount)), "at": now}
-    flags = [*(payment.get("discrepancies") or ()), flag]
+    flags = [*flags, {"transactionId": transaction_id, "amount": Decimal128(decimal(amount)), "at": now}]
     fields = {"payment.discrepancies": flags, "payment.needsStaff": True}
     return run(changing.change, booking, fields=fields, now=now)
 

@@ -22,7 +22,7 @@ CLINICAL_FIELDS = (
     "equipmentRequired",
 )
 # Bookkeeping that is nobody's business but ours.
-INTERNAL_FIELDS = ("claims", "timeline", "__v", "reminders")
+INTERNAL_FIELDS = ("claims", "timeline", "__v", "reminders", "monolith")
 
 # The monolith's default, for documents that do not say how long the visit is.
 DEFAULT_MINUTES = 60

@@ -1,6 +1,6 @@
 """The only place that queries bookings and slot claims. Documents are raw dicts with the collection's names."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,8 +16,8 @@ from bookings.models import Booking, SlotClaim
 Document = dict[str, Any]
 
 # What no list shows: it grows, or is nobody's business.
-NOT_LISTED = {"timeline": 0, "claims": 0, "messages": 0, "tracking": 0}
-NOT_READ = {"timeline": 0, "claims": 0}
+NOT_LISTED = {"timeline": 0, "claims": 0, "messages": 0, "tracking": 0, "monolith": 0}
+NOT_READ = {"timeline": 0, "claims": 0, "monolith": 0}
 
 ORDERS = {
     "-createdAt": [("createdAt", -1), ("_id", -1)],
@@ -95,6 +95,13 @@ def booking_change(
     )
 
 
+def booking_note(booking_id: ObjectId, expected: Mapping[str, Any], fields: Mapping[str, Any]) -> Document | None:
+    """Note on the booking what is no change of it (its version stays), if it is as `expected`; the whole document."""
+    return Booking.objects.mongo_find_one_and_update(
+        {"_id": booking_id, **expected}, {"$set": dict(fields)}, return_document=ReturnDocument.AFTER
+    )
+
+
 def bookings_page(wanted: BookingFilter, order: str, page: Page) -> tuple[list[Document], int]:
     """One page and the number of all. Counting is only asked of the database when the page does not tell."""
     query = wanted.query()
@@ -104,20 +111,39 @@ def bookings_page(wanted: BookingFilter, order: str, page: Page) -> tuple[list[D
     return found, Booking.objects.mongo_count_documents(query)
 
 
-def bookings_due(
-    statuses: Sequence[str], *, limit: int, after: ObjectId | None = None, **ranges: Mapping[str, Any]
+def booking_status(booking_id: ObjectId) -> str | None:
+    """The booking's status, None when there is no such booking."""
+    found = Booking.objects.mongo_find_one({"_id": booking_id}, {"status": 1})
+    return None if found is None else str(found["status"])
+
+
+def bookings_unassigned(statuses: Iterable[str], *, until: datetime, limit: int) -> list[ObjectId]:
+    """Bookings in `statuses` whose visit should have begun by `until`, the longest overdue first."""
+    query = {"status": {"$in": sorted(statuses)}, "startsAt": {"$lte": until}}
+    return [found["_id"] for found in Booking.objects.mongo_find(query, {"_id": 1}, limit=limit)]
+
+
+def bookings_unpaid(statuses: Iterable[str], *, created_until: datetime, limit: int) -> list[ObjectId]:
+    """Bookings in `statuses` to be paid online that nobody has paid since `created_until`."""
+    query = {
+        "status": {"$in": sorted(statuses)},
+        "createdAt": {"$lte": created_until},
+        "payment.method": "ONLINE",
+        "payment.status": {"$in": ["PENDING", "FAILED"]},
+    }
+    return [found["_id"] for found in Booking.objects.mongo_find(query, {"_id": 1}, limit=limit)]
+
+
+def bookings_to_remind(
+    statuses: Iterable[str], kind: str, *, after: datetime, until: datetime, limit: int
 ) -> list[Document]:
-    """Up to `limit` whole bookings in `statuses` whose times lie in `ranges` (`startsAt={"$lt": now}`)."""
-    query: Document = {"status": {"$in": list(statuses)}, **ranges}
-    if after is not None:
-        query["_id"] = {"$gt": after}
+    """Bookings in `statuses` that begin after `after` and by `until`, and have no note of a reminder of `kind`."""
+    query = {
+        "status": {"$in": sorted(statuses)},
+        "startsAt": {"$gt": after, "$lte": until},
+        f"reminders.{kind}": None,
+    }
     return list(Booking.objects.mongo_find(query, limit=limit))
-
-
-def bookings_status(booking_ids: Iterable[ObjectId]) -> dict[ObjectId, str]:
-    """The status of each booking there is."""
-    found = Booking.objects.mongo_find({"_id": {"$in": list(booking_ids)}}, {"status": 1})
-    return {document["_id"]: document["status"] for document in found}
 
 
 # --- slot claims -----------------------------------------------------------------------------------------------------
@@ -149,7 +175,7 @@ def claims_taken(resources: Iterable[str], cells: range) -> list[str]:
     return [row["_id"] for row in SlotClaim.objects.mongo_find({"$or": ranges}, {"_id": 1})]
 
 
-def claims_by_booking(batch: int, before: datetime | None = None) -> Iterator[dict[ObjectId, list[str]]]:
+def claims_by_booking(batch: int) -> Iterator[dict[ObjectId, list[str]]]:
     """All claims in batches of about `batch`, by the booking that holds them."""
     last = ""
     while rows := list(SlotClaim.objects.mongo_find({"_id": {"$gt": last}}, sort=[("_id", 1)], limit=batch)):

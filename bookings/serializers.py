@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from rest_framework.fields import empty
+
 from booking_service.api.serializers import (
     BooleanField,
     CharField,
@@ -112,25 +114,17 @@ class PackageDetailsInput(StrictSerializer):
 
 
 class EquipmentInput(StrictSerializer):
+    """What the visit needs: a name, or the monolith's `{item}`."""
+
     item = CharField(max_length=100)
     quantity = IntegerField(min_value=1, max_value=1000, required=False)
     providedBy = text(50)
 
+    def run_validation(self, data: Any = empty) -> Any:
+        return _EQUIPMENT_NAME.run_validation(data) if isinstance(data, str) else super().run_validation(data)
 
-class EquipmentField(ListField):
-    """What the visit needs: names, or the monolith's `{item}`."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(child=EquipmentInput(), max_length=30, **options)
-        self._name = CharField(max_length=100)
-
-    def run_child_validation(self, data: Any) -> Any:
-        if not isinstance(data, list):
-            return super().run_child_validation(data)
-        return [
-            self._name.run_validation(item) if isinstance(item, str) else self.child.run_validation(item)
-            for item in data
-        ]
+_EQUIPMENT_NAME = CharField(max_length=100)
 
 
 class TimeInput(StrictSerializer):
@@ -182,7 +176,7 @@ class BookingChanges(TimeInput):
     isRecurring = BooleanField(required=False)
     recurrencePattern = text(100)
     recurringDates = texts(40, most=90)
-    equipmentRequired = EquipmentField(required=False)
+    equipmentRequired = ListField(child=EquipmentInput(), max_length=30, required=False)
 
 
 class BookingInput(BookingChanges):

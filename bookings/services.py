@@ -222,14 +222,19 @@ def cancellation_preview(*, actor: Caller, booking_id: ObjectId) -> Refund:
 
 
 @deciding_on_what_is
-def booking_cancel(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> tuple[Document, Refund]:
+def booking_cancel(
+    *, actor: Caller, booking_id: ObjectId, reason: str = "", unless: Callable[[Document], bool] | None = None
+) -> tuple[Document, Refund]:
     """Cancel the visit: frees its time, refunds what the rules say (once); the booking as shown, and the refund.
 
     Raises:
-        BookingNotFound; NotCancellable when it is past cancelling; InvalidTransition when a race was lost.
+        BookingNotFound; NotCancellable when it is past cancelling, or `unless` holds for it by now; InvalidTransition
+        when a race was lost.
     """
     booking = booking_of(actor, booking_id)
     _check_cancellable(booking, actor)
+    if unless is not None and unless(booking):
+        raise NotCancellable(booking["status"], Status.CANCELLED, ())
     changed, refund = run(_cancelled, booking, actor, reason)
     return reading.shown(changed, terms.zone()), refund
 

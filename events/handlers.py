@@ -10,8 +10,7 @@ from typing import Any
 from bson import ObjectId
 
 from booking_service.api.errors import ServiceError
-from bookings import payments
-from bookings import services as bookings
+from bookings import notifications, payments
 from bookings.exceptions import PaymentAmountMismatch
 
 from .exceptions import BrokenMessageError
@@ -65,7 +64,7 @@ def notification_failed(facts: Facts) -> None:
 
 
 def _notification_recorded(facts: Facts, *, delivered: bool) -> None:
-    bookings.notification_recorded(
+    notifications.notification_recorded(
         booking_id=ObjectId(facts["bookingId"]),
         kind=facts["kind"],
         channel=facts["channel"],

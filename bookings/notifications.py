@@ -1,0 +1,90 @@
+"""Reminders, each once for a time, and what became of what patients were to be told."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+
+from booking_service.api.errors import Unprocessable
+from booking_service.djongo.transaction import run
+from bookings import repositories, signals
+from bookings.changing import moment
+from bookings.lifecycle import MOVABLE
+from bookings.signals import NotificationKind
+
+NOTICE = {
+    NotificationKind.REMINDER_24H: timedelta(hours=24),
+    NotificationKind.REMINDER_2H: timedelta(hours=2),
+}
+BATCH = 200
+CHANNELS = ("EMAIL", "SMS", "PUSH", "WHATSAPP")
+
+
+class UnknownNotification(Unprocessable):
+    """A report about a message that this service does not know."""
+
+    code = "UNKNOWN_NOTIFICATION"
+    message = "There is no such kind of notification, or no such channel."
+
+
+def reminders_send() -> dict[NotificationKind, int]:
+    """Send every reminder that is due now; how many of each kind. Safe to run twice, and in two pods at once."""
+    return {kind: _reminders_of(kind) for kind in NOTICE}
+
+
+def _reminders_of(kind: NotificationKind) -> int:
+    sent = 0
+    while True:
+        now = moment()
+        due = repositories.bookings_to_remind(MOVABLE, kind, after=now, until=now + NOTICE[kind], limit=BATCH)
+        noted = [run(_remind, booking, kind, now) for booking in due]
+        sent += noted.count("SENT")
+        # A batch in which nothing could be noted is somebody else's: they are at it.
+        if len(due) < BATCH or not any(noted):
+            return sent
+
+
+def _remind(booking: Mapping[str, Any], kind: NotificationKind, now: datetime) -> str | None:
+    """Note the reminder and send it, if the booking is still there for that time and nobody else did."""
+    state = "SENT" if _fixed_at(booking) <= booking["startsAt"] - NOTICE[kind] else "NOT_NEEDED"
+    unchanged = {"status": booking["status"], "startsAt": booking["startsAt"], f"reminders.{kind}": None}
+    noted = repositories.booking_note(booking["_id"], unchanged, {f"reminders.{kind}": {"state": state, "at": now}})
+    if noted is None:
+        return None
+    if state == "SENT":
+        signals.booking_notification_requested.send(
+            sender=None, booking=noted, version=noted.get("version", 0), notification=kind
+        )
+    return state
+
+
+def _fixed_at(booking: Mapping[str, Any]) -> datetime:
+    """When the visit got its time. Who books two hours ahead needs no reminder of a day ahead."""
+    moves = [entry["at"] for entry in booking.get("timeline") or () if entry.get("change") == "RESCHEDULED"]
+    fixed_at: datetime = moves[-1] if moves else booking["createdAt"]
+    return fixed_at
+
+
+def reminder_is_current(*, booking_id: ObjectId, starts_at: datetime) -> bool:
+    """Whether a reminder that waited to be delivered is still true: not cancelled, not moved, not begun."""
+    booking = repositories.booking_load(booking_id, {})
+    if booking is None or booking["status"] not in MOVABLE:
+        return False
+    return bool(booking.get("startsAt") == starts_at and starts_at > moment())
+
+
+def notification_recorded(
+    *, booking_id: ObjectId, kind: str, channel: str, delivered: bool, sent_at: datetime | None = None
+) -> None:
+    """Note what became of a notification: `notifications.<KIND>.<CHANNEL>` is SENT or FAILED. SENT stays.
+
+    Raises:
+        UnknownNotification: no kind or channel of ours.
+    """
+    kind, channel = kind.upper(), channel.upper()
+    if kind not in NotificationKind.__members__ or channel not in CHANNELS:
+        raise UnknownNotification
+    path = f"notifications.{kind}.{channel}"
+    note = {"status": "SENT" if delivered else "FAILED", "at": sent_at or moment()}
+    repositories.booking_note(booking_id, {f"{path}.status": {"$ne": "SENT"}}, {path: note})

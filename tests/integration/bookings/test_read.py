@@ -1,0 +1,360 @@
+"""Reading bookings: one, lists, timeline; who sees what; old documents; every list served by an index."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import Decimal128, ObjectId
+
+from booking_service.api.callers import Role
+from bookings import repositories, services, visits
+from bookings.lifecycle import OPEN, Status
+from tests.factories import booking_made, tomorrow
+
+CLINICAL = {
+    "serviceDetails": {"description": "Knee wound"},
+    "patientCondition": {"mobility": "BEDRIDDEN"},
+    "specialRequirements": "insulin in the fridge",
+}
+
+
+def old_document(patient, **changes):
+    """A booking as the monolith left it."""
+    return {
+        "_id": ObjectId(),
+        "patient": patient,
+        "serviceType": "INJECTION",
+        "scheduledDate": datetime(2026, 10, 18, tzinfo=UTC),
+        "scheduledTime": "02:30 PM",
+        "estimatedDuration": 60,
+        "serviceLocation": {"type": "HOME", "address": {"street": "1 Lake Road", "city": "Bangalore"}},
+        "pricing": {"basePrice": 999, "gst": 206.79299999999998, "payableAmount": 1355.6429999999998},
+        "payment": {"status": "PENDING"},
+        "status": "REQUESTED",
+        "statusTimestamps": {"requestedAt": datetime(2026, 10, 16, tzinfo=UTC)},
+        "messages": [],
+        "createdAt": datetime(2026, 10, 16, tzinfo=UTC),
+        "updatedAt": datetime(2026, 10, 18, tzinfo=UTC),
+        "__v": 0,
+        **changes,
+    }
+
+
+# --- one booking -----------------------------------------------------------------------------------------------------
+def test_it_shows_a_patient_their_booking_and_its_etag(api, asha):
+    booking = booking_made(asha, **CLINICAL)
+
+    answer = api(asha)("GET", f"/bookings/{booking['_id']}")
+
+    assert answer.status_code == 200
+    assert answer["ETag"] == '"1"'
+    assert {name: answer.body["data"][name] for name in CLINICAL} == CLINICAL
+    again = api(asha)("GET", f"/bookings/{booking['_id']}", If_None_Match='"1"')
+    assert (again.status_code, again.body) == (304, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("PUT", ""),
+        ("DELETE", ""),
+        ("PUT", "/cancel"),
+        ("GET", "/cancellation-preview"),
+        ("POST", "/reschedule"),
+        ("GET", "/timeline"),
+        ("POST", "/review"),
+        ("GET", "/payment"),
+        ("POST", "/payment"),
+    ],
+)
+def test_a_stranger_cannot_tell_it_from_nothing(api, asha, ravi, nurse, documents, method, path):
+    body = (
+        {"startsAt": tomorrow(12).isoformat()} if path == "/reschedule" else {"stars": 5} if path == "/review" else {}
+    )
+    booking = booking_made(asha)
+    before = documents("nursebookings").find_one({"_id": booking["_id"]})
+
+    answers = [api(ravi)(method, f"/bookings/{which}{path}", body) for which in (booking["_id"], ObjectId(), "no-id")]
+
+    assert [answer.status_code for answer in answers] == [404] * 3
+    bodies = [{**answer.body, "requestId": ""} for answer in answers]
+    assert bodies[0] == bodies[1] == bodies[2]
+    unassigned = api(nurse)(method, f"/bookings/{booking['_id']}{path}", body)
+    assert unassigned.status_code in (403, 404)
+    assert documents("nursebookings").find_one({"_id": booking["_id"]}) == before
+
+
+def test_a_provider_sees_clinical_fields_while_assigned_and_that_is_audited(api, asha, nurse, admin, documents):
+    booking = booking_made(asha, **CLINICAL)
+    path = f"/bookings/{booking['_id']}"
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+
+    seen = api(nurse)("GET", path).body["data"]
+
+    assert {name: seen[name] for name in CLINICAL} == CLINICAL
+    line = documents("clinicalaccesses").find_one({"actorId": nurse.id}) or next(
+        row
+        for name in documents("patients").database.list_collection_names()
+        for row in documents(name).find({"actorId": nurse.id, "objectId": str(booking["_id"])})
+    )
+    assert line["action"] == "READ"
+    assert set(line["fields"]) >= set(CLINICAL)
+    assert "Knee" not in str(line)
+
+    listed = api(nurse)("GET", "/bookings/provider/me").body["data"]
+    assert [row["_id"] for row in listed] == [str(booking["_id"])]
+    assert not set(CLINICAL) & set(listed[0])
+
+    visits.booking_decline(actor=nurse, booking_id=booking["_id"])
+    assert api(nurse)("GET", path).status_code == 404
+
+
+def test_a_provider_sees_no_clinical_field_of_a_visit_that_is_over(api, asha, nurse, admin):
+    booking = booking_made(asha, **CLINICAL)
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    services.booking_cancel(actor=admin, booking_id=booking["_id"])
+
+    seen = api(nurse)("GET", f"/bookings/{booking['_id']}").body["data"]
+
+    assert seen["status"] == "CANCELLED"
+    assert not set(CLINICAL) & set(seen)
+    assert set(CLINICAL) <= set(api(admin)("GET", f"/bookings/{booking['_id']}").body["data"])
+
+
+def test_it_tells_every_change_and_who_made_it(api, asha, nurse, admin):
+    booking = booking_made(asha)
+    path = f"/bookings/{booking['_id']}"
+    api(admin)("PUT", f"{path}/assign", {"providerId": str(nurse.id)}, X_Request_ID="assign-1")
+    api(nurse)("PUT", f"{path}/decline", {"reason": "ill"})
+    api(asha)("DELETE", path, {"reason": "better"})
+
+    entries = api(asha)("GET", f"{path}/timeline").body["data"]
+
+    assert [(entry["from"], entry["to"], entry["role"], entry["reason"]) for entry in entries] == [
+        (None, "REQUESTED", "PATIENT", ""),
+        ("REQUESTED", "ASSIGNED", "ADMIN", ""),
+        ("ASSIGNED", "SEARCHING", "NURSE", "ill"),
+        ("SEARCHING", "CANCELLED", "PATIENT", "better"),
+    ]
+    assert entries[1]["requestId"] == "assign-1"
+    assert entries[1]["actor"] == str(admin.id)
+    assert all(entry["at"] for entry in entries)
+
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def week(asha, ravi):
+    """Five visits of a patient, booked in an order that is not that of their times; and somebody else's."""
+    booking_made(ravi)
+    return [booking_made(asha, startsAt=tomorrow(10, days=day))["_id"] for day in (3, 1, 5, 2, 4)]
+
+
+def ids(answer):
+    assert answer.status_code == 200, answer.body
+    return [ObjectId(row["_id"]) for row in answer.body["data"]]
+
+
+def test_it_lists_the_patients_own_newest_first(api, asha, week):
+    answer = api(asha)("GET", "/bookings")
+
+    assert ids(answer) == week[::-1]
+    assert answer.body["pagination"] == {"page": 1, "limit": 20, "total": 5, "pages": 1}
+    assert not {"timeline", "claims", "messages"} & set(answer.body["data"][0])
+
+
+@pytest.mark.parametrize(("order", "expected"), [("startsAt", [1, 3, 0, 4, 2]), ("-startsAt", [2, 4, 0, 3, 1])])
+def test_it_sorts(api, asha, week, order, expected):
+    assert ids(api(asha)("GET", f"/bookings?sort={order}")) == [week[n] for n in expected]
+
+
+def test_it_pages_and_counts_all(api, asha, week):
+    pages = [api(asha)("GET", f"/bookings?limit=2&page={page}") for page in (1, 2, 3, 4)]
+
+    assert [ids(page) for page in pages] == [week[:2:-1], week[2:0:-1], week[:1], []]
+    assert [page.body["pagination"]["total"] for page in pages] == [5] * 4
+    assert pages[0].body["pagination"]["pages"] == 3
+
+
+def test_it_filters(api, asha, week):
+    services.booking_cancel(actor=asha, booking_id=week[0])
+    day = lambda days: tomorrow(days=days).date().isoformat()  # noqa: E731
+    get = lambda query: ids(api(asha)("GET", f"/bookings?{query}"))  # noqa: E731
+
+    assert get("status=CANCELLED") == [week[0]]
+    assert get("status=CANCELLED&status=REQUESTED") == week[::-1]
+    assert get("status=requested&sort=startsAt") == [week[1], week[3], week[4], week[2]]
+    assert get("serviceType=WOUND_DRESSING") == week[::-1]
+    assert get("serviceType=.*") == []
+    assert get(f"from={day(4)}") == [week[4], week[2]]
+    assert get(f"to={day(2)}") == [week[3], week[1]]
+    assert get(f"from={day(2)}&to={day(2)}") == [week[3]]
+    at = tomorrow(10, days=2).isoformat()
+    assert get(f"from={at}&to={at}") == [week[3]]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("status=DONE", "status"),
+        ("sort=price", "sort"),
+        ("from=banana", "from"),
+        ("to=2026-02-30", "to"),
+        ("from=2026-12-01T10:00:00", "from"),
+        ("serviceType=", "serviceType"),
+        ("page=0", "page"),
+        ("limit=101", "limit"),
+    ],
+)
+def test_it_refuses_odd_filters(api, asha, query, field):
+    answer = api(asha)("GET", f"/bookings?{query}")
+
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.body["errors"]] == [field]
+
+
+def test_upcoming_has_todays_visits_until_they_end(api, asha, documents):
+    now = datetime.now(UTC)
+    running, over, later, cancelled = (booking_made(asha, startsAt=tomorrow(hour))["_id"] for hour in (9, 10, 11, 12))
+    services.booking_cancel(actor=asha, booking_id=cancelled)
+    for booking_id, minutes in ((running, -20), (over, -31)):
+        starts_at = now + timedelta(minutes=minutes)
+        times = {"startsAt": starts_at, "endsAt": starts_at + timedelta(minutes=30)}
+        documents("nursebookings").update_one({"_id": booking_id}, {"$set": times})
+
+    assert ids(api(asha)("GET", "/bookings/upcoming")) == [running, later]
+
+
+def test_history_has_what_is_over(api, asha, documents):
+    made = [booking_made(asha, startsAt=tomorrow(8 + n)) for n in range(5)]
+    for booking, status in zip(made, ("COMPLETED", "CANCELLED", "NO_SHOW", "FAILED", "CONFIRMED"), strict=True):
+        documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": status}})
+
+    assert ids(api(asha)("GET", "/bookings/history")) == [booking["_id"] for booking in made[3::-1]]
+
+
+@pytest.mark.parametrize("path", ["", "/upcoming", "/history"])
+def test_lists_of_patients_are_for_patients(api, nurse, admin, path):
+    assert api(nurse)("GET", f"/bookings{path}").status_code == 403
+    assert api(admin)("GET", f"/bookings{path}").status_code == 403
+
+
+def test_the_list_of_a_provider_is_for_providers(api, asha, nurse):
+    assert api(asha)("GET", "/bookings/provider/me").status_code == 403
+    assert ids(api(nurse)("GET", "/bookings/provider/me")) == []
+
+
+# --- indexes ---------------------------------------------------------------------------------------------------------
+def stages(plan):
+    """The names of all stages of a query plan."""
+    found = {plan.get("stage")}
+    for child in [plan.get("inputStage"), *plan.get("inputStages", [])]:
+        if child:
+            found |= stages(child)
+    return found
+
+
+FILTERS = [
+    {},
+    {"statuses": (Status.REQUESTED,)},
+    {"statuses": tuple(OPEN)},
+    {"service_type": "WOUND_DRESSING"},
+    {"starts_from": datetime(2026, 1, 1, tzinfo=UTC)},
+    {"starts_before": datetime(2030, 1, 1, tzinfo=UTC)},
+    {
+        "statuses": tuple(OPEN),
+        "service_type": "WOUND_DRESSING",
+        "starts_from": datetime(2026, 1, 1, tzinfo=UTC),
+        "starts_before": datetime(2030, 1, 1, tzinfo=UTC),
+        "ends_after": datetime(2026, 1, 1, tzinfo=UTC),
+    },
+]
+
+
+@pytest.mark.parametrize("owner", ["patient", "provider"])
+@pytest.mark.parametrize("order", repositories.ORDERS)
+@pytest.mark.parametrize("filters", FILTERS)
+def test_every_list_is_served_by_an_index(asha, documents, owner, order, filters):
+    others = [{"patient": ObjectId(), "serviceProvider": ObjectId(), "createdAt": datetime.now(UTC)} for _ in range(50)]
+    documents("nursebookings").insert_many(others)
+    query = repositories.BookingFilter(**{owner: asha.id}, **filters).query()
+
+    plan = documents("nursebookings").find(query).sort(repositories.ORDERS[order]).explain()["queryPlanner"]
+
+    assert "IXSCAN" in stages(plan["winningPlan"])
+    assert not {"COLLSCAN", "SORT"} & stages(plan["winningPlan"])
+
+
+# --- old documents ---------------------------------------------------------------------------------------------------
+def test_an_old_document_reads_well(api, asha, documents):
+    old = old_document(asha.id)
+    documents("nursebookings").insert_one(old)
+
+    shown = api(asha)("GET", f"/bookings/{old['_id']}")
+
+    assert shown.status_code == 200
+    assert shown["ETag"] == '"0"'
+    data = shown.body["data"]
+    assert data["startsAt"] == "2026-10-18T09:00:00.000Z"
+    assert data["endsAt"] == "2026-10-18T10:00:00.000Z"
+    assert data["pricing"] == {"basePrice": 999, "gst": 206.79, "payableAmount": 1355.64}
+    assert "__v" not in data
+    timeline = api(asha)("GET", f"/bookings/{old['_id']}/timeline").body["data"]
+    assert [(entry["from"], entry["to"]) for entry in timeline] == [(None, "REQUESTED")]
+    assert ids(api(asha)("GET", "/bookings")) == [old["_id"]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scheduledTime": "banana"},
+        {"scheduledTime": None, "scheduledDate": None},
+        {"status": "DONE"},
+        {"pricing": None},
+        {"payment": None},
+        {"serviceLocation": None},
+        {"statusTimestamps": None, "messages": None},
+        {"serviceType": "AURA_READING"},
+    ],
+)
+def test_a_damaged_old_document_reads_and_cancels_without_an_error(api, asha, documents, changes):
+    old = old_document(asha.id, **changes)
+    documents("nursebookings").insert_one(old)
+    path = f"/bookings/{old['_id']}"
+
+    answers = [
+        api(asha)("GET", path),
+        api(asha)("GET", f"{path}/timeline"),
+        api(asha)("GET", f"{path}/payment"),
+        api(asha)("GET", "/bookings"),
+        api(asha)("GET", f"{path}/cancellation-preview"),
+        api(asha)("PUT", path, {"specialRequirements": "x"}),
+        api(asha)("POST", f"{path}/reschedule", {"startsAt": tomorrow().isoformat()}),
+        api(asha)("DELETE", path),
+    ]
+
+    assert [answer.status_code for answer in answers[:4]] == [200] * 4
+    assert max(answer.status_code for answer in answers) < 500, [answer.body for answer in answers]
+    status = documents("nursebookings").find_one({"_id": old["_id"]})["status"]
+    assert status == ("DONE" if changes.get("status") else "CANCELLED")
+
+
+def test_an_old_paid_booking_gives_back_what_it_cost(api, asha, documents):
+    old = old_document(asha.id, payment={"status": "PAID", "transactionId": "pay_1"})
+    old["scheduledDate"] = tomorrow(days=5).replace(hour=0, minute=0)
+    old["pricing"]["payableAmount"] = Decimal128("1355.64")
+    documents("nursebookings").insert_one(old)
+
+    answer = api(asha)("DELETE", f"/bookings/{old['_id']}")
+
+    assert answer.body["data"]["refundDetails"] == {
+        "refundAmount": 1355.64,
+        "cancellationFee": 0,
+        "refundEligible": True,
+    }
+
+
+def test_an_admin_sees_any_booking(api, asha, directory):
+    booking = booking_made(asha)
+
+    assert api(directory.add(Role.ADMIN))("GET", f"/bookings/{booking['_id']}").status_code == 200
+    assert api(directory.add(Role.NURSE))("GET", f"/bookings/{booking['_id']}").status_code == 404
