@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.fields import Field
+
 from booking_service.api import serializers
 from patients.passwords import LONGEST_PASSWORD
 
@@ -41,19 +44,16 @@ class WordField(serializers.CharField):
         return word
 
 
-class DayField(serializers.CharField):
+@extend_schema_field({"type": "string", "format": "date"})
+class DayField(Field[datetime, Any, str, Any]):
     """A calendar day, `YYYY-MM-DD`; an ISO instant is its day in UTC. Kept as midnight UTC, as the monolith did."""
 
     default_error_messages = {"not_a_day": "Give a day as YYYY-MM-DD."}
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=40, **options)
-
-    def to_internal_value(self, data: Any) -> Any:
-        written = super().to_internal_value(data)
+    def to_internal_value(self, data: Any) -> datetime:
         try:
-            day = date.fromisoformat(written) if len(written) == 10 else _utc_day(written)
-        except (ValueError, OverflowError):
+            day = date.fromisoformat(data) if isinstance(data, str) and len(data) == 10 else _utc_day(data)
+        except (TypeError, ValueError, OverflowError):
             self.fail("not_a_day")
         return datetime.combine(day, time.min, UTC)
 
@@ -70,7 +70,7 @@ class BirthdayField(DayField):
 
     default_error_messages = {"not_a_birthday": "Give a day in the past, at most 130 years ago."}
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: Any) -> datetime:
         day = super().to_internal_value(data)
         now = datetime.now(UTC)
         if not now.year - OLDEST_YEARS <= day.year or day > now:

@@ -1,0 +1,293 @@
+"""GET and PUT /api/patients/:id, GET /api/patients/stats"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from bson import ObjectId
+
+from booking_service.api.callers import Caller, Role
+from patients import services
+from patients.exceptions import EmailTaken, PatientNotFound
+from patients.models import ClinicalAccess, Patient
+
+ADMIN = Caller(Role.ADMIN, ObjectId())
+ME = "/api/patients/me"
+
+EVERYTHING = {
+    "name": "Asha R. Rao",
+    "phone": "9876500000",
+    "dateOfBirth": "1980-02-29",
+    "gender": "Female",
+    "bloodGroup": "O+",
+    "address": {
+        "street": "1 MG Road",
+        "landmark": "Opposite the park",
+        "city": "Pune",
+        "state": "Maharashtra",
+        "pincode": "411001",
+        "coordinates": {"lat": 18.5, "lng": 73.8},
+    },
+    "emergencyContact": {"name": "Ravi", "relationship": "Brother", "phone": "9876500001"},
+    "medicalHistory": {
+        "conditions": [{"name": "Diabetes", "severity": "Mild", "diagnosedDate": "2010-01-01", "notes": "."}],
+        "allergies": [{"allergen": "Penicillin", "reaction": "Rash", "severity": "Severe"}],
+        "currentMedications": [{"name": "Metformin", "dosage": "500 mg", "frequency": "twice a day"}],
+        "surgeries": [{"name": "Appendix", "date": "2001-05-05", "hospital": "City"}],
+        "familyHistory": [{"relation": "Mother", "condition": "Diabetes"}],
+        "habits": {"smoking": False, "alcohol": True, "exercise": "walks"},
+    },
+    "insurance": {"hasInsurance": True, "provider": "Star", "policyNumber": "P-1", "validUntil": "2030-01-01"},
+    "preferences": {"language": "Hindi", "notificationChannels": {"sms": False, "email": True}},
+}
+DAYS = {"dateOfBirth": "1980-02-29T00:00:00.000Z"}
+
+
+def stored(account) -> dict:
+    return Patient.objects.mongo_find_one({"_id": account.id})
+
+
+@pytest.mark.parametrize("name", ["me", "profile", "id"])
+def test_a_patient_reads_their_record(asha, name):
+    answer = asha.api("GET", f"/api/patients/{asha.id if name == 'id' else name}")
+
+    assert answer.status_code == 200
+    assert answer.body["data"]["_id"] == str(asha.id)
+    assert answer.body["data"].keys().isdisjoint({"password", "emailLower", "sessions", "passwordChangedAt", "__v"})
+
+
+def test_whatever_else_a_document_holds_stays_inside(asha):
+    extra = {
+        "resetPasswordToken": "secret-1",
+        "savedPaymentMethods": [{"token": "secret-2"}],
+        "__v": 3,
+        "internal": "secret-3",
+    }
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": extra})
+    assert "secret" not in asha.api("GET", ME).content.decode()
+    assert "secret" not in asha.api("PUT", ME, {"gender": "female"}).content.decode()
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_stranger_cannot_tell_an_absent_patient_from_another(asha, registered, method):
+    stranger, before = registered(), stored(asha)
+    answers = [
+        stranger.api(method, f"/api/patients/{who}", {"name": "Mallory"} if method == "PUT" else None)
+        for who in (asha.id, ObjectId(), "x", "000", "me2")
+    ]
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.body["message"] for answer in answers}) == 1
+    assert stored(asha) == before
+
+
+def test_all_that_a_patient_may_change_is_stored_and_comes_back(asha):
+    answer = asha.api("PUT", ME, EVERYTHING)
+
+    assert answer.status_code == 200, answer.body
+    data = asha.api("GET", ME).body["data"]
+    for name, value in (EVERYTHING | DAYS).items():
+        if name not in {"medicalHistory", "insurance"}:
+            assert data[name] == value
+    history = data["medicalHistory"]
+    assert history["conditions"][0] == {
+        "name": "Diabetes",
+        "severity": "Mild",
+        "diagnosedDate": "2010-01-01T00:00:00.000Z",
+        "notes": ".",
+    }
+    assert history["habits"] == EVERYTHING["medicalHistory"]["habits"]
+    assert history["familyHistory"] == EVERYTHING["medicalHistory"]["familyHistory"]
+    assert data["insurance"]["policyNumber"] == "P-1"
+    assert answer.body["data"] == data
+
+
+@pytest.mark.parametrize("field", EVERYTHING)
+def test_any_one_of_them_may_come_alone(asha, field):
+    before = stored(asha)
+    assert asha.api("PUT", ME, {field: EVERYTHING[field]}).status_code == 200
+    after = stored(asha)
+    assert {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)} <= {field, "updatedAt"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "email", "password", "isVerified", "phoneVerified", "emailVerified", "_id", "totalSpent", "totalBookings",
+        "referralCode", "isActive", "sessions", "passwordChangedAt", "savedAddresses", "$set", "address.city",
+        "x" * 300,
+    ],
+)  # fmt: skip
+def test_nothing_else_can_be_changed(asha, key):
+    before = stored(asha)
+    answer = asha.api("PUT", ME, {"name": "Mallory", key: EVERYTHING.get(key, True)})
+    assert (answer.status_code, answer.body["errors"][0]["code"]) == (400, "UNKNOWN_KEY")
+    assert stored(asha) == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "path"),
+    [
+        ("name", "A", "name"),
+        ("phone", "12345", "phone"),
+        ("dateOfBirth", "2999-01-01", "dateOfBirth"),
+        ("dateOfBirth", "1800-01-01", "dateOfBirth"),
+        ("dateOfBirth", "29-02-1980", "dateOfBirth"),
+        ("dateOfBirth", "1980-02-30", "dateOfBirth"),
+        ("gender", "x", "gender"),
+        ("bloodGroup", "C+", "bloodGroup"),
+        ("address", {"pincode": "41100"}, "address.pincode"),
+        ("address", {"coordinates": {"lat": 91, "lng": 0}}, "address.coordinates.lat"),
+        ("address", {"coordinates": {"lat": 0, "lng": -181}}, "address.coordinates.lng"),
+        ("address", {"city": {"$gt": ""}}, "address.city"),
+        ("address", {"planet": "x"}, "address.planet"),
+        ("emergencyContact", {"phone": "123"}, "emergencyContact.phone"),
+        ("medicalHistory", {"conditions": [{"severity": "Mild"}]}, "medicalHistory.conditions.0.name"),
+        ("medicalHistory", {"conditions": [{"name": "x"}] * 51}, "medicalHistory.conditions"),
+        ("medicalHistory", {"habits": {"smoking": "yes"}}, "medicalHistory.habits.smoking"),
+        ("insurance", {"hasInsurance": 1}, "insurance.hasInsurance"),
+        ("preferences", {"notificationChannels": {"fax": True}}, "preferences.notificationChannels.fax"),
+    ],
+)
+def test_it_says_what_is_wrong_where(asha, field, value, path):
+    before = stored(asha)
+    answer = asha.api("PUT", ME, {field: value})
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.body["errors"]] == [path]
+    assert stored(asha) == before
+
+
+def test_a_phone_number_of_somebody_else_is_refused(asha, registered):
+    other, before = registered(), stored(asha)
+    answer = asha.api("PUT", ME, {"phone": other.phone, "gender": "female"})
+    assert (answer.status_code, answer.body["code"]) == (409, "PHONE_TAKEN")
+    assert stored(asha) == before
+
+
+def test_another_phone_number_is_not_verified_and_the_same_one_stays_so(asha):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"phoneVerified": True, "emailVerified": True}})
+
+    data = asha.api("PUT", ME, {"phone": asha.phone}).body["data"]
+    assert (data["phoneVerified"], data["emailVerified"]) == (True, True)
+    data = asha.api("PUT", ME, {"phone": "9876511111"}).body["data"]
+    assert (data["phoneVerified"], data["emailVerified"]) == (False, True)
+
+
+def test_another_email_address_which_staff_may_set_is_not_verified(asha, registered):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"phoneVerified": True, "emailVerified": True}})
+
+    same = services.patient_update(actor=ADMIN, patient_id=asha.id, changes={"email": asha.email.upper()})
+    assert same["emailVerified"] is True
+    other = services.patient_update(actor=ADMIN, patient_id=asha.id, changes={"email": "New@example.com"})
+    assert (other["emailVerified"], other["phoneVerified"]) == (False, True)
+    assert stored(asha)["emailLower"] == "new@example.com"
+    with pytest.raises(EmailTaken):
+        services.patient_update(actor=ADMIN, patient_id=asha.id, changes={"email": registered().email.upper()})
+
+
+def test_text_that_looks_like_an_operator_is_only_text(asha):
+    for name in ("$phone", "$$ROOT", "{{7*7}}", "<script>"):
+        assert asha.api("PUT", ME, {"name": name, "phone": "9876522222"}).body["data"]["name"] == name
+
+
+def test_an_admin_reads_and_corrects_any_record(asha):
+    assert services.patient_get(actor=ADMIN, patient_id=asha.id)["name"] == "Asha Rao"
+    with pytest.raises(PatientNotFound):
+        services.patient_get(actor=ADMIN, patient_id=ObjectId())
+
+
+def test_stats(asha):
+    services.patient_counters_add(patient_id=asha.id, bookings=2, spent=Decimal("678.50"))
+    services.patient_counters_add(patient_id=asha.id, spent=Decimal("0.20"))
+
+    answer = asha.api("GET", "/api/patients/stats")
+
+    assert answer.status_code == 200
+    assert answer.body["data"].keys() == {
+        "totalBookings", "totalSpent", "memberSince", "lastActive", "isVerified", "phoneVerified", "emailVerified",
+    }  # fmt: skip
+    assert (answer.body["data"]["totalBookings"], answer.body["data"]["totalSpent"]) == (2, 678.7)
+
+
+def test_contact_is_what_bookings_need(asha):
+    asha.api("PUT", ME, {"dateOfBirth": "1980-02-29", "gender": "female"})
+    contact = services.patient_contact(asha.id)
+    assert (contact.name, contact.email, contact.phone) == ("Asha Rao", asha.email, asha.phone)
+    assert contact.date_of_birth == datetime(1980, 2, 29, tzinfo=UTC)
+    assert contact.preferences["notificationChannels"]["sms"] is True
+    with pytest.raises(PatientNotFound):
+        services.patient_contact(ObjectId())
+
+
+# --- audit -----------------------------------------------------------------------------------------------------------
+
+
+def lines(**where) -> list[dict]:
+    return list(ClinicalAccess.objects.mongo_find(where).sort("_id", 1))
+
+
+def test_a_change_of_clinical_fields_is_audited_with_it(asha):
+    answer = asha.api("PUT", ME, {"name": "Asha", "bloodGroup": "A-", "insurance": {}}, **{"X-Request-ID": "req-1"})
+
+    assert answer.status_code == 200
+    (line,) = lines()
+    assert line.pop("_id")
+    assert line.pop("at")
+    assert line == {
+        "action": "WRITE",
+        "actorRole": "PATIENT",
+        "actorId": asha.id,
+        "actorName": "",
+        "objectType": "patient",
+        "objectId": str(asha.id),
+        "fields": ["bloodGroup", "insurance"],
+        "requestId": "req-1",
+    }
+
+
+def test_a_change_that_cannot_be_audited_does_not_happen(asha, monkeypatch):
+    def fails(_document):
+        raise RuntimeError
+
+    before = stored(asha)
+    monkeypatch.setattr(services.repositories, "access_add", fails)
+    assert asha.api("PUT", ME, {"bloodGroup": "A-"}).status_code == 500
+    assert stored(asha) == before
+
+
+def test_a_change_of_a_name_is_nothing_clinical(asha):
+    asha.api("PUT", ME, {"name": "Asha"})
+    assert lines() == []
+
+
+def test_every_read_by_an_admin_is_a_line(asha):
+    asha.api("PUT", ME, {"bloodGroup": "A-"})
+    for _ in range(3):
+        services.patient_get(actor=ADMIN, patient_id=asha.id)
+    read = lines(action="READ")
+    assert [(line["actorRole"], line["actorId"], line["fields"]) for line in read] == [
+        ("ADMIN", ADMIN.id, ["bloodGroup"])
+    ] * 3
+
+
+def test_ones_own_reads_are_a_line_every_few_minutes(asha, monkeypatch):
+    from patients import audit
+
+    asha.api("PUT", ME, {"bloodGroup": "A-"})
+    for _ in range(3):
+        asha.api("GET", ME)
+    assert len(lines(action="READ")) == 1
+
+    monkeypatch.setattr(audit.time, "monotonic", lambda: 1e12)
+    asha.api("GET", ME)
+    assert len(lines(action="READ")) == 2
+
+
+def test_the_audit_cannot_be_changed_through_the_model(asha):
+    asha.api("PUT", ME, {"bloodGroup": "A-"})
+    line = ClinicalAccess.objects.get()
+    for change in (line.save, line.delete):
+        with pytest.raises(RuntimeError):
+            change()
