@@ -29,12 +29,15 @@ def read_dotenv() -> None:
 
 
 def end_on_signals() -> None:
-    """Let SIGTERM and a closed terminal end this process the way Ctrl-C does."""
+    """Let SIGTERM and a closed terminal end this process the way Ctrl-C does; a second one is ignored."""
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
     def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in numbers:
         signal.signal(number, interrupt)
 
 
@@ -59,6 +62,7 @@ def run_service() -> int:
 def run_stack() -> int:
     """The servers alone, their URIs a line each, until a signal."""
     with only_one(), running_stack(FOLDER) as stack:
+        stack.wait_for(*stack.uris)
         for name, uri in stack.uris.items():
             print(f"{name}={uri}", flush=True)
         for note in stack.notes:

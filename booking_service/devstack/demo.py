@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pika.exceptions import AMQPError
 from booking_service.devstack.servers import ServerError
 
 SERVICE, CITY = "WOUND_DRESSING", "Bangalore"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 PASSWORD = "Demo1234"  # noqa: S105 - of a patient invented for this run
 NURSE_ID = "a00000000000000000000001"  # of the stand-in main API
 
@@ -211,7 +212,7 @@ def is_paid(patient: Api, booking: Json) -> Json | None:
 
 def cancel(patient: Api, events: Events, booking: Json) -> None:
     """Cancel and see booking.cancelled."""
-    answer = patient.call("PUT", f"/api/bookings/{booking['_id']}/cancel", json={"reason": "Feeling better"})["data"]
+    answer = patient.call("PUT", f"{path_of(booking)}/cancel", json={"reason": "Feeling better"})["data"]
     check(answer["booking"]["status"] == "CANCELLED", "the cancelled booking is not CANCELLED.")
     say(f"cancelled booking {booking['_id']}, refund ₹{answer['refundDetails']['refundAmount']}")
     events.wait_for("booking.cancelled", booking["_id"])
@@ -240,35 +241,114 @@ def token_of(who: str, addresses: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
-def whole_circle(anyone: Api, events: Events, addresses: dict[str, str]) -> None:
-    """Book, pay at the payment service, be notified, be visited, review."""
-    patient, slots = patient_register(anyone), free_slots(anyone)
-    admin, nurse = (Api(anyone.url, token_of(who, addresses)) for who in ("admin", "nurse"))
-    booking = book(patient, slots)
-    path = f"/api/bookings/{booking['_id']}"
-    order = patient.call("POST", f"{path}/payment", 201)["data"]
-    say(f"opened the payment order {order['orderId']}; the stand-in payment service completes it")
+class Staff:
+    """The admin and the nurse whom the stand-in main API knows."""
+
+    def __init__(self, url: str, addresses: dict[str, str]) -> None:
+        self.admin = Api(url, token_of("admin", addresses))
+        self.nurse = Api(url, token_of("nurse", addresses))
+
+
+class Partners:
+    """The stand-in partners' switch: `with partners.down("payments")` resets every connection to that one."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @contextmanager
+    def down(self, partner: str) -> Iterator[None]:
+        """Out of order within the block."""
+        self._tell(partner, "down")
+        say(f"told the stand-in {partner} to be out of order")
+        try:
+            yield
+        finally:
+            self._tell(partner, "ok")
+
+    def _tell(self, partner: str, mode: str) -> None:
+        told = requests.post(f"{self._url}/stand-in/fail", json={"partner": partner, "mode": mode}, timeout=5)
+        check(told.status_code == 200, f"the stand-in partners at {self._url} answered {told.status_code}.")
+
+
+def path_of(booking: Json) -> str:
+    """The booking's address."""
+    return f"/api/bookings/{booking['_id']}"
+
+
+def pay(patient: Api, booking: Json) -> None:
+    """Open an order at the payment service and see its event come back."""
+    order = patient.call("POST", f"{path_of(booking)}/payment", 201)["data"]
+    say(f"opened the payment order {order['orderId']}; the payment service completes it")
     wait_for("The payment", lambda: is_paid(patient, booking))
     say("its payment.completed came back through RabbitMQ: the booking is paid")
-    wait_for("The confirmation", lambda: is_notified(patient, booking))
-    say("the confirmation was sent to the patient")
-    admin.call("PUT", f"{path}/assign", json={"providerId": NURSE_ID})
+
+
+def see_confirmation(patient: Api, booking: Json) -> None:
+    """See that the notification service told the patient."""
+
+    def sent() -> list[str]:
+        told = patient.booking(booking["_id"]).get("notifications", {}).get("CONFIRMATION", {})
+        return [channel for channel, note in told.items() if note["status"] == "SENT"]
+
+    say(f"the confirmation was sent to the patient by {', '.join(wait_for('The confirmation', sent))}")
+
+
+def assign(staff: Staff, booking: Json) -> None:
+    """Have an admin send the nurse."""
+    assigned = staff.admin.call("PUT", f"{path_of(booking)}/assign", json={"providerId": NURSE_ID})["data"]
+    check(assigned["status"] == "ASSIGNED", f"the assigned booking is {assigned['status']}.")
     say("an admin assigned a nurse, whom the main API knows")
+
+
+def visit(staff: Staff, events: Events, booking: Json) -> None:
+    """Have the nurse confirm, come and complete."""
     for step, status in (("confirm", "CONFIRMED"), ("en-route", "EN_ROUTE"), ("start", "IN_PROGRESS")):
-        reached = nurse.call("PUT", f"{path}/{step}")["data"]["status"]
+        reached = staff.nurse.call("PUT", f"{path_of(booking)}/{step}")["data"]["status"]
         check(reached == status, f"{step} led to {reached}, not {status}.")
     report = {"procedures": ["Wound cleaned and dressed"], "observations": "Healing well"}
-    nurse.call("PUT", f"{path}/complete", json={"serviceReport": report})
+    completed = staff.nurse.call("PUT", f"{path_of(booking)}/complete", json=report)["data"]
+    check(completed["status"] == "COMPLETED", f"the completed booking is {completed['status']}.")
     events.wait_for("booking.completed", booking["_id"])
     say("the nurse confirmed, came, and completed the visit with a report; saw booking.completed")
-    patient.call("POST", f"{path}/review", 201, json={"stars": 5, "review": "Gentle and on time."})
+
+
+def review(patient: Api, booking: Json) -> None:
+    """Leave five stars."""
+    patient.call("POST", f"{path_of(booking)}/review", 201, json={"stars": 5, "review": "Gentle and on time."})
     say("the patient left a review of five stars")
 
 
-def is_notified(patient: Api, booking: Json) -> bool:
-    """Whether the notification service has sent the confirmation."""
-    told: list[Json] = patient.booking(booking["_id"]).get("notifications") or []
-    return any(one.get("status") == "SENT" for one in told)
+def whole_circle(anyone: Api, events: Events, staff: Staff) -> None:
+    """Book, pay at the payment service, be notified, be visited, review."""
+    patient = patient_register(anyone)
+    booking = book(patient, free_slots(anyone))
+    pay(patient, booking)
+    see_confirmation(patient, booking)
+    assign(staff, booking)
+    visit(staff, events, booking)
+    review(patient, booking)
+
+
+def circle_with_partners_down(anyone: Api, events: Events, staff: Staff, partners: Partners) -> None:
+    """The same, with each partner out of order when it is needed."""
+    patient, slots = patient_register(anyone), free_slots(anyone)
+    with partners.down("notifications"):
+        booking = book(patient, slots)
+    see_confirmation(patient, booking)
+    with partners.down("payments"):
+        patient.call("POST", f"{path_of(booking)}/payment", 503)
+        check(
+            patient.booking(booking["_id"])["payment"]["status"] == "PENDING", "the failed order changed the payment."
+        )
+        say("no order could be opened: 503, and the booking is as it was")
+    pay(patient, booking)
+    with partners.down("main_api"):
+        staff.admin.call("PUT", f"{path_of(booking)}/assign", 503, json={"providerId": NURSE_ID})
+        check(patient.booking(booking["_id"])["status"] == "SEARCHING", "the failed assignment changed the booking.")
+        say("nobody could be assigned: 503, and the booking is as it was")
+    assign(staff, booking)
+    visit(staff, events, booking)
+    review(patient, booking)
 
 
 def read_addresses(folder: Path) -> dict[str, str]:
@@ -290,7 +370,13 @@ def main(folder: Path) -> int:
     events = Events(addresses["RABBITMQ_URL"])
     print("A booking, paid by an event sent by hand; another, cancelled:")
     booking_by_hand(anyone, events)
+    if "STAND_IN_URL" not in addresses:
+        print("The partners are real ones here: what needs the stand-ins is left out.")
+        return 0
+    staff = Staff(anyone.url, addresses)
     print("The whole circle, with the stand-in partners:")
-    whole_circle(anyone, events, addresses)
+    whole_circle(anyone, events, staff)
+    print("The same, with each partner out of order in the middle:")
+    circle_with_partners_down(anyone, events, staff, Partners(addresses["STAND_IN_URL"]))
     print("All of it as it should be.")
     return 0

@@ -26,8 +26,10 @@ def service_run(folder: Path) -> int:
     port = _free_web_port()
     with running_stack(folder) as stack:
         environment = _environment(port, stack)
+        stack.wait_for("MONGODB_URI", "REDIS_URL")
         password = _prepare(environment)
-        _write_addresses(folder, port, stack)
+        stack.wait_for("RABBITMQ_URL")
+        _write_addresses(folder, environment, stack)
         manager = _processes(environment)
         threading.Thread(target=_say_where_to_look, args=(port, stack, password), daemon=True).start()
         manager.loop()
@@ -67,17 +69,23 @@ def _prepare(environment: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
-def _write_addresses(folder: Path, port: int, stack: Stack) -> None:
-    """For `make demo`: where the running service and its broker are."""
-    addresses = {"SERVICE_URL": f"http://{HOST}:{port}", **stack.uris}
+def _write_addresses(folder: Path, environment: dict[str, str], stack: Stack) -> None:
+    """For `make demo`: where the running service, its servers and the stand-in partners are."""
+    addresses = {"SERVICE_URL": f"http://{HOST}:{environment['PORT']}", **stack.uris}
+    if stand_ins := _stand_ins(environment):
+        addresses["STAND_IN_URL"] = stand_ins[0]
     (folder / "addresses.env").write_text("".join(f"{name}={uri}\n" for name, uri in addresses.items()))
+
+
+def _stand_ins(environment: dict[str, str]) -> list[str]:
+    return [environment[name] for name in PARTNER_PORTS if not os.environ.get(name)]
 
 
 def _processes(environment: dict[str, str]) -> Manager:
     manager = Manager()
     for name, command in parse_procfile(Path("Procfile").read_text()).processes.items():
         manager.add_process(name, f"exec {command}", env=environment)
-    if not all(os.environ.get(name) for name in PARTNER_PORTS):
+    if _stand_ins(environment):
         manager.add_process("partners", "exec python -m booking_service.devstack.partners", env=environment)
     return manager
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,23 +42,30 @@ class Stack:
         self.uris: dict[str, str] = {}
         self.notes: list[str] = []
         self._servers: dict[str, Server] = {}
+        self._pool = ThreadPoolExecutor()
+        self._started: dict[str, Future[Server]] = {}
 
     def start(self) -> None:
-        """Start what the environment does not name. Raises ServerError with the cure in one line."""
+        """Begin to start what the environment does not name; wait_for() says when it is ready. Raises ServerError."""
         named = {name: os.environ[name] for name in OWN if os.environ.get(name)}
         for name, uri in named.items():
             _reach(name, uri)
         self._servers = {name: self._own(name) for name in OWN if name not in named}
         self._install_packages()
-        with ThreadPoolExecutor() as pool:
-            for started in [pool.submit(server.start) for server in self._servers.values()]:
-                started.result()
+        self._started = {name: self._pool.submit(server.start) for name, server in self._servers.items()}
         self.uris = named | {name: server.uri for name, server in self._servers.items()}
+
+    def wait_for(self, *names: str) -> None:
+        """Return once these are ready. Raises ServerError with the cure in one line."""
+        for name in names:
+            if name in self._started:
+                self._started[name].result()
 
     def stop(self) -> None:
         """Stop what start() started."""
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda server: server.stop(), self._servers.values()))
+        wait(self._started.values())
+        list(self._pool.map(lambda server: server.stop(), self._servers.values()))
+        self._pool.shutdown()
 
     def _own(self, name: str) -> Server:
         kind, port = OWN[name]
@@ -97,7 +104,7 @@ def _reach(name: str, uri: str) -> None:
 
 @contextmanager
 def running_stack(folder: Path) -> Iterator[Stack]:
-    """A started stack, stopped at the end whatever happens."""
+    """A starting stack, stopped at the end whatever happens."""
     stack = Stack(folder)
     try:
         stack.start()
