@@ -44,7 +44,7 @@ def _encode(value: Any) -> Any:
             return dict(value)
         case set() | frozenset() | tuple():
             return list(value)
-    return str(value)
+    raise TypeError(f"{type(value).__name__} has no shape in this API.")
 
 
 def encode(value: Any) -> bytes:

@@ -47,6 +47,7 @@ __all__ = [
     "ValidationError",
 ]
 
+INT64 = 2**63  # what MongoDB and JSON readers can hold
 UNKNOWN_KEY = "This key is not known here."
 
 
@@ -77,7 +78,10 @@ class IntegerField(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not isinstance(data, (int, float)) or not float(data).is_integer():
             self.fail("invalid")
-        return int(data)
+        number = int(data)
+        if not -INT64 <= number < INT64:
+            self.fail("invalid")
+        return number
 
 
 class FloatField(serializers.FloatField):

@@ -212,9 +212,9 @@ class Counters:
         return failed_at is not None and time.monotonic() - failed_at < REDIS_PAUSE_SECONDS
 
     def _note_failure(self, failure: RedisError) -> None:
-        if self._redis_failed_at is None:
+        first, self._redis_failed_at = self._redis_failed_at is None, time.monotonic()
+        if first:
             logger.warning("rate limits count in this process: Redis failed (%s)", type(failure).__name__)
-        self._redis_failed_at = time.monotonic()
 
     def _note_success(self) -> None:
         if self._redis_failed_at is not None:
