@@ -185,7 +185,7 @@ EVENTS_RETRY_SECONDS = [float(word) for word in words("EVENTS_RETRY_SECONDS", "5
 EVENTS_LEASE_SECONDS = number("EVENTS_LEASE_SECONDS", 30, smallest=1)  # how long a dead publisher's rows wait
 EVENTS_CONFIRM_SECONDS = number("EVENTS_CONFIRM_SECONDS", 10, smallest=1)  # shorter than a lease
 EVENTS_SWEEP_SECONDS = number("EVENTS_SWEEP_SECONDS", 5, smallest=1)  # looks for what no wake-up told of
-EVENTS_BATCH = number("EVENTS_BATCH", 500, smallest=1)
+EVENTS_BATCH = number("EVENTS_BATCH", 1000, smallest=1)
 EVENTS_PREFETCH = number("EVENTS_PREFETCH", 20, smallest=1)  # not above the queue's delivery limit
 EVENTS_CONSUMER_THREADS = number("EVENTS_CONSUMER_THREADS", 8, smallest=1)
 EVENTS_PARTNER_ATTEMPTS = number("EVENTS_PARTNER_ATTEMPTS", 12, smallest=1)  # about two hours of asking
@@ -216,6 +216,44 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# --- the admin, in a browser ----------------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "Patient bookings",
+    "SITE_HEADER": "Patient bookings",
+    "LOGIN": {"form": "booking_service.api.admin_sign_in.LimitedSignInForm"},
+}
+SESSION_COOKIE_AGE = 60 * number("ADMIN_IDLE_MINUTES", 30, smallest=1)
+SESSION_SAVE_EVERY_REQUEST = True  # so that it is the idle time that counts
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+CSRF_COOKIE_HTTPONLY = True
+CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+# TLS ends at the ingress, which redirects; pods and probes speak plain HTTP to each other.
+SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", False)
+SILENCED_SYSTEM_CHECKS = ["security.W008"]  # SECURE_SSL_REDIRECT, for the same reason
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'", "'unsafe-eval'"],  # unfold's Alpine evaluates its attributes; no inline script runs
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
 
 # --- partners ------------------------------------------------------------------------------------------------------
 MAIN_API_URL = url("MAIN_API_URL", "http://127.0.0.1:3900", "http", "https")

@@ -1,0 +1,159 @@
+"""What the conversions of patients, services and bookings share. Pure: no Django, no database.
+
+A conversion takes one document as the monolith wrote it and returns it as this service keeps it, with a finding for
+everything that could not be taken as it was; or it raises `Quarantine` when no fix would be honest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+import bson
+from bson import Decimal128, Int64, ObjectId
+
+Document = dict[str, Any]
+
+PAISE = Decimal("0.01")
+MOST_MONEY = Decimal(10) ** 12
+# Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
+CONVERSION = b"1"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that could not be taken as it is: a code, and what was done, in words for a person."""
+
+    reason: str
+    done: str
+
+
+class Quarantine(Exception):
+    """The document is not taken; it waits in the quarantine for somebody to decide."""
+
+    def __init__(self, reason: str, why: str) -> None:
+        super().__init__(why)
+        self.finding = Finding(reason, f"quarantined: {why}")
+
+
+@dataclass(slots=True)
+class Converted:
+    """A document on its way: `document` is what will be stored, `original` what it had where that differs."""
+
+    document: Document
+    findings: list[Finding] = field(default_factory=list)
+    original: Document = field(default_factory=dict)
+    rounded: list[str] = field(default_factory=list)
+
+    def note(self, reason: str, done: str) -> None:
+        self.findings.append(Finding(reason, done))
+
+    def money(self, part: str, *names: str) -> None:
+        """Turn the floats `names` of the embedded document `part` (a dotted path) into exact paise.
+
+        What is not a number goes, and is kept as the original with everything else that differs.
+        """
+        lines = self.part(part)
+        if lines is None:
+            return
+        for name in names:
+            if lines.get(name) is None:
+                continue
+            path = f"{part}.{name}"
+            try:
+                exact = paise(lines[name])
+            except ValueError:
+                self.original[path] = lines.pop(name)
+                self.note("MONEY_UNREADABLE", f"{path} is no amount: left out, the original kept")
+                continue
+            if exact != number(lines[name]):
+                self.original[path] = lines[name]
+                self.rounded.append(path)
+            lines[name] = Decimal128(exact)
+
+    def part(self, path: str) -> Document | None:
+        """The embedded document at `path`, or None where there is none."""
+        found: Any = self.document
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else None
+
+    def note_rounding(self) -> None:
+        """One finding for all amounts that were more than paise."""
+        if self.rounded:
+            self.note("MONEY_ROUNDED", f"rounded to paise, originals kept: {', '.join(sorted(self.rounded))}")
+
+
+def fingerprint(document: Document) -> str:
+    """Tells whether a document is the same as at the last import; equal for an export and the collection itself."""
+    return hashlib.blake2b(bson.encode(document) + CONVERSION, digest_size=16).hexdigest()
+
+
+def number(value: Any) -> Decimal:
+    """A float, an integer or a Decimal128 as the shortest decimal that means it. Raises ValueError for the rest."""
+    if isinstance(value, Decimal128):
+        exact = value.to_decimal()
+    elif isinstance(value, float | int | Int64) and not isinstance(value, bool):
+        exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(int(value))
+    else:
+        raise ValueError("not a number")
+    if not exact.is_finite() or abs(exact) > MOST_MONEY:
+        raise ValueError("not an amount")
+    return exact
+
+
+def paise(value: Any) -> Decimal:
+    """Rupees with two decimals, rounded half-up. Raises ValueError for what is no amount."""
+    try:
+        return number(value).quantize(PAISE, rounding=ROUND_HALF_UP)
+    except InvalidOperation as error:
+        raise ValueError("not an amount") from error
+
+
+def document_id(document: Document) -> ObjectId:
+    """The document's id, which stays. Raises Quarantine when it has none."""
+    identity = document.get("_id")
+    if not isinstance(identity, ObjectId):
+        raise Quarantine("NO_ID", "its _id is no ObjectId")
+    return identity
+
+
+def copied(source: Document, *parts: str) -> Document:
+    """A copy of `source` whose embedded documents `parts`, with all that they embed, are copies too."""
+    document = dict(source)
+    for name in parts:
+        if isinstance(document.get(name), dict):
+            part = document[name]
+            document[name] = copied(part, *part)
+    return document
+
+
+def instant(value: Any) -> datetime | None:
+    """A stored moment, or the ISO text that some exports make of it; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def moments(converted: Converted, *names: str) -> None:
+    """Make sure that top-level `names` are moments: text becomes one, anything else goes with its original kept."""
+    for name in names:
+        value = converted.document.get(name)
+        if value is None or isinstance(value, datetime):
+            continue
+        moment = instant(value)
+        converted.original[name] = value
+        if moment is None:
+            del converted.document[name]
+            converted.note("DATE_UNREADABLE", f"{name} is no date: left out, the original kept")
+        else:
+            converted.document[name] = moment
+            converted.note("DATE_WAS_TEXT", f"{name} was text: stored as the moment it means")

@@ -1,0 +1,97 @@
+"""Where the monolith's documents come from: its database, or a folder of exports, one Extended JSON document a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from bson import ObjectId, json_util
+from bson.errors import BSONError
+
+from monolith.conversion import Document, instant
+
+COLLECTIONS = ("servicecatalogs", "patients", "nursebookings")
+_OPTIONS = json_util.JSONOptions(tz_aware=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One document, or what could not be read as one: `place` says where, `fault` why, `text` what was there."""
+
+    place: str
+    document: Document | None = None
+    fault: str = ""
+    text: str = ""
+
+
+class Source(Protocol):
+    """What an import reads. Reading it again gives the same documents in the same order."""
+
+    def count(self, collection: str) -> int:
+        """About how many documents there are, for the progress bar."""
+
+    def read(self, collection: str, since: datetime | None) -> Iterator[Read]:
+        """Every document, or those changed at `since` or later and those that do not tell."""
+
+
+class ExportFolder:
+    """A folder with `patients.jsonl`, `servicecatalogs.jsonl` and `nursebookings.jsonl`; a missing file has none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def count(self, collection: str) -> int:
+        path = self._path(collection)
+        if not path.is_file():
+            return 0
+        with path.open("rb") as export:
+            return sum(block.count(b"\n") for block in iter(lambda: export.read(1 << 20), b""))
+
+    def read(self, collection: str, since: datetime | None) -> Iterator[Read]:
+        path = self._path(collection)
+        if not path.is_file():
+            return
+        with path.open("rb") as export:
+            for number, line in enumerate(export, start=1):
+                if line.strip():
+                    found = _parsed(line, f"{path.name}:{number}")
+                    if _is_wanted(found.document, since):
+                        yield found
+
+    def _path(self, collection: str) -> Path:
+        return self.folder / f"{collection}.jsonl"
+
+
+def _parsed(line: bytes, place: str) -> Read:
+    try:
+        document: Any = json.loads(line.decode(), object_hook=_value)
+    except (ValueError, TypeError, OverflowError, KeyError, BSONError) as error:
+        return Read(
+            place, fault=f"the line is no document ({type(error).__name__})", text=line.decode(errors="replace")
+        )
+    if not isinstance(document, dict):
+        return Read(place, fault="the line is no document", text=line.decode(errors="replace"))
+    return Read(place, document)
+
+
+def _value(value: Document) -> Any:
+    """What Extended JSON means by an object; ids and dates, most of an export, without the detours of json_util."""
+    if len(value) == 1:
+        for kind, text in value.items():
+            if kind == "$oid":
+                return ObjectId(text)
+            if kind == "$date" and isinstance(text, str):
+                moment = datetime.fromisoformat(text)
+                return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return json_util.object_hook(value, _OPTIONS)
+
+
+def _is_wanted(document: Document | None, since: datetime | None) -> bool:
+    if document is None or since is None:
+        return True
+    changed_at = instant(document.get("updatedAt"))
+    return changed_at is None or changed_at >= since

@@ -1,0 +1,38 @@
+"""A catalog document of the monolith."""
+
+import pytest
+from bson import Decimal128
+
+from monolith.catalog import converted_service
+from monolith.conversion import Quarantine
+from tests.benchmarks.population import services
+
+
+def service(**changes):
+    return {**next(services(1)), **changes}
+
+
+def test_it_takes_prices_in_paise_and_counters_as_nothing():
+    document = converted_service(service(pricing={"basePrice": 299.994, "currency": "INR"})).document
+
+    assert document["pricing"]["basePrice"] == Decimal128("299.99")
+    assert (document["stats"]["totalBookings"], document["stats"]["completionRate"]) == (0, 100)
+
+
+def test_it_makes_a_service_with_sessions_a_package():
+    packages = {"sessions": 10, "duration": 21, "pricePerSession": 699, "totalPrice": 6999}
+
+    converted = converted_service(service(pricing={"basePrice": 6999, "packageDetails": packages}))
+
+    assert converted.document["category"] == "PACKAGE"
+    assert converted.document["pricing"]["packageDetails"]["totalPrice"] == Decimal128("6999.00")
+    assert [finding.reason for finding in converted.findings] == ["CATEGORY_CHANGED"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"name": ""}, {"pricing": {"basePrice": 0}}, {"category": "MAGIC"}, {"name": None}]
+)
+def test_it_quarantines_what_breaks_a_rule_of_the_catalog(changes):
+    with pytest.raises(Quarantine) as refused:
+        converted_service(service(**changes))
+    assert refused.value.finding.reason == "RULE_BROKEN"
