@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-import factory
 from bson import ObjectId
+from factory.base import DictFactory
+from factory.declarations import LazyFunction, Sequence
 
 from booking_service.api.callers import Caller, Role
 from bookings import services as bookings
@@ -29,19 +30,19 @@ def tomorrow(hour: int = 10, minute: int = 0, days: int = 1) -> datetime:
     return local.replace(hour=hour, minute=minute, second=0, microsecond=0) - kolkata
 
 
-class AddressInput(factory.DictFactory):
-    street = factory.Sequence(lambda n: f"{n} Lake Road")
+class AddressInput(DictFactory):
+    street = Sequence(lambda n: f"{n} Lake Road")
     city = "Bangalore"
     state = "Karnataka"
     pincode = "560001"
 
 
-class VisitInput(factory.DictFactory):
+class VisitInput(DictFactory):
     """The body of `POST /api/bookings`."""
 
     serviceType = "WOUND_DRESSING"
-    startsAt = factory.LazyFunction(lambda: tomorrow().isoformat())
-    serviceLocation = factory.LazyFunction(
+    startsAt = LazyFunction(lambda: tomorrow().isoformat())
+    serviceLocation = LazyFunction(
         lambda: {"type": "HOME", "address": AddressInput(), "contactPerson": "Family", "contactPhone": "9876543210"}
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import jwt
@@ -17,6 +19,7 @@ from booking_service.api.renderers import encode
 from booking_service.partners import main_api
 from booking_service.partners.exceptions import ProviderDirectoryDown
 from booking_service.partners.main_api import Provider, SkillLevel
+from bookings import availability, notifications, payments, services, sweeping, visits
 from tests.factories import patient_made, service_made, token_of
 
 
@@ -28,7 +31,7 @@ class Api:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        answer = self.client.generic(
+        answer: Any = self.client.generic(
             method,
             f"/api{path}",
             b"" if body is None else encode(body),
@@ -120,6 +123,33 @@ def outbox(asha: Caller, ravi: Caller, documents: Callable[[str], Any]) -> Outbo
     """Empty: what the patients' registration left is gone."""
     documents("outbox").delete_many({})
     return Outbox()
+
+
+@pytest.fixture
+def claims(documents: Callable[[str], Any]) -> Callable[[], list[str]]:
+    """The ids of all claims there are."""
+    return lambda: sorted(row["_id"] for row in documents("slotclaims").find())
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """Sets the clock of this app."""
+
+    def set_clock(now: datetime) -> None:
+        for module in (services, visits, payments, sweeping, notifications, availability):
+            monkeypatch.setattr(module, "moment", lambda: now)
+
+    return set_clock
+
+
+@pytest.fixture
+def paid() -> Callable[[ObjectId], dict[str, Any]]:
+    """Pays a booking as the payment service reports it."""
+
+    def pay(booking_id: ObjectId, amount: str = "677.14", transaction: str = "txn-1") -> dict[str, Any]:
+        return payments.payment_completed(booking_id=booking_id, transaction_id=transaction, amount=Decimal(amount))
+
+    return pay
 
 
 @pytest.fixture

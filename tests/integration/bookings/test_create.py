@@ -1,17 +1,16 @@
 """POST /api/bookings."""
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection
 
 from booking_service.api.callers import Role
 from bookings import services, signals
 from catalog import services as catalog
 from tests.factories import VisitInput, booking_made, patient_made, service_made, tomorrow
+from tests.integration.bookings.parallel import in_parallel
 
 EVERYTHING = {
     "serviceType": "WOUND_DRESSING",
@@ -43,10 +42,6 @@ EVERYTHING = {
     "recurringDates": ["2027-01-01", "2027-01-08"],
     "equipmentRequired": [{"item": "Gloves"}, "Scissors"],
 }
-
-
-def claims() -> list[str]:
-    return sorted(row["_id"] for row in connection.database["slotclaims"].find())
 
 
 def test_it_answers_with_the_whole_booking(api, asha):
@@ -133,7 +128,7 @@ def test_it_refuses_malformed_input_by_field(api, asha, outbox, documents, chang
     assert outbox.types() == []
 
 
-def test_it_reports_all_rules_that_are_broken_together(api, asha, outbox, documents):
+def test_it_reports_all_rules_that_are_broken_together(api, asha, outbox, documents, claims):
     service_made("IV_DRIP", requirements__prescriptionRequired=True, requirements__minAge=60)
     body = VisitInput(serviceType="IV_DRIP", startsAt=(tomorrow(5, 1)).isoformat())
     body["serviceLocation"]["address"]["city"] = "Atlantis"
@@ -206,7 +201,7 @@ def test_it_counts_the_age_of_the_person_cared_for(api, asha, documents):
     assert post(startsAt=tomorrow(16).isoformat()).status_code == 201
 
 
-def test_it_writes_booking_claims_event_and_counter_in_one_transaction(asha, documents, outbox, monkeypatch):
+def test_it_writes_booking_claims_event_and_counter_in_one_transaction(asha, documents, outbox, claims):
     def refuse(**_sent):
         raise RuntimeError("a receiver breaks")
 
@@ -275,19 +270,6 @@ def test_it_has_no_place_in_a_service_without_places(api, asha):
     assert api(asha)("POST", "/bookings", VisitInput(serviceType="IV_DRIP")).body["code"] == "SLOT_TAKEN"
 
 
-def in_parallel(calls):
-    """Run `calls` in that many threads at once; their answers."""
-
-    def call(function):
-        try:
-            return function()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(call, calls))
-
-
 @pytest.mark.parametrize("capacity", [1, 3])
 def test_fifty_parallel_requests_for_one_place_give_one_booking_each(api, outbox, documents, capacity):
     service_made("IV_DRIP", availability__capacityPerSlot=capacity)
@@ -302,7 +284,7 @@ def test_fifty_parallel_requests_for_one_place_give_one_booking_each(api, outbox
     assert documents("nursebookings").count_documents({}) == capacity
 
 
-def test_fifty_parallel_requests_of_one_patient_give_one_booking(api, asha, outbox, documents):
+def test_fifty_parallel_requests_of_one_patient_give_one_booking(api, asha, outbox, documents, claims):
     client = api(asha)
 
     answers = in_parallel([lambda: client("POST", "/bookings", VisitInput())] * 50)
