@@ -75,6 +75,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._end_session()
         self.run_and_clear_commit_hooks()
 
+    def validate_no_atomic_block(self) -> None:
+        """Nothing to validate: Django's `atomic`, in which the admin's pages run, is no transaction here, so ours may
+        begin and commit inside of it."""
+
     def _commit_until_known(self) -> None:
         give_up_at = time.monotonic() + COMMIT_RETRY_SECONDS
         while True:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection
+from django.db import transaction as django_transaction
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
@@ -155,3 +156,17 @@ def test_it_leaves_no_session_behind_when_a_commit_fails(
         assert names() == set()
     assert connection.session is None  # type: ignore[attr-defined]
     assert not transaction.in_transaction()
+
+
+def test_it_commits_inside_the_atomic_block_of_an_admin_page():
+    """Django's `atomic` is nothing on MongoDB, but it says that a block is open."""
+    told: list[str] = []
+
+    def work() -> None:
+        Clinic(name="Pune").save()
+        transaction.on_commit(lambda: told.append("told"))
+
+    with django_transaction.atomic():
+        transaction.run(work)
+        assert told == ["told"]
+    assert names() == {"Pune"}
