@@ -37,13 +37,6 @@ class AccountDeactivated(errors.PermissionDenied):
     message = "This account is deactivated."
 
 
-class TooManyFailures(errors.TooManyRequests):
-    """Too many failed sign-ins for the account or from the address."""
-
-    code = "TOO_MANY_ATTEMPTS"
-    message = "Too many failed attempts. Try again later."
-
-
 class InvalidRefreshToken(errors.NotAuthenticated):
     """Unknown, expired, used or revoked."""
 

@@ -173,6 +173,7 @@ class Patient(Document):
 
     class Meta:
         db_table = "patients"
+        permissions = [("view_clinical", "Can see clinical data of patients")]
         indexes = [
             DocumentIndex("emailLower", name="patient_email", unique=True, where={"emailLower": HAS_TEXT}),
             DocumentIndex("phone", name="patient_phone", unique=True, where={"phone": HAS_TEXT}),

@@ -12,6 +12,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from booking_service.api.attempts import AttemptLimits
 from booking_service.api.callers import Caller
 from booking_service.api.errors import FieldError, InvalidInput, PermissionDenied
 from booking_service.djongo.transaction import transactional
@@ -27,7 +28,6 @@ from patients.exceptions import (
     TooManyAddresses,
 )
 from patients.sessions import NewSession, SignedIn, session_new, session_open
-from patients.sign_in_limits import guarded_attempt
 from patients.signals import patient_registered
 
 Document = dict[str, Any]
@@ -51,6 +51,7 @@ OWN_FIELDS = frozenset(
 STAFF_FIELDS = OWN_FIELDS | {"email"}
 VERIFIED_FLAGS = {"phoneVerified": "phone", "emailVerified": "emailLower"}
 
+SIGN_IN_LIMITS = AttemptLimits("sign-in")
 REFERRAL_ALPHABET = string.ascii_uppercase + string.digits
 REFERRAL_DRAWS = 8
 
@@ -144,10 +145,10 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
     Raises:
         InvalidCredentials: unknown email or wrong password, after the same work.
         AccountDeactivated: the password was right.
-        TooManyFailures: no password was looked at.
+        TooManyAttempts: no password was looked at.
     """
     email_lower = email.lower()
-    with guarded_attempt(account=email_lower, address=address):
+    with SIGN_IN_LIMITS.attempt(account=email_lower, address=address):
         found = repositories.by_email(email_lower)
         stored = found["password"] if found else None
         if not passwords.password_is_right(password, stored) or found is None:
@@ -172,10 +173,10 @@ def password_change(
 
     Raises:
         InvalidCredentials: `current_password` is wrong; counted like a failed sign-in.
-        TooManyFailures: no password was looked at.
+        TooManyAttempts: no password was looked at.
     """
     patient_id = _own_id(actor)
-    with guarded_attempt(account=str(patient_id), address=address):
+    with SIGN_IN_LIMITS.attempt(account=str(patient_id), address=address):
         found = repositories.credentials(patient_id)
         if found is None or not passwords.password_is_right(current_password, found["password"]):
             raise InvalidCredentials("The current password is wrong.")

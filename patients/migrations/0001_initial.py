@@ -452,6 +452,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "patients",
+                "permissions": [("view_clinical", "Can see clinical data of patients")],
                 "indexes": [
                     booking_service.djongo.indexes.DocumentIndex(
                         "emailLower", name="patient_email", unique=True, where={"emailLower": {"$gt": ""}}

@@ -15,7 +15,7 @@ from booking_service.partners import main_api
 from booking_service.partners.exceptions import ProviderDirectoryDown, ProviderNotFound
 from patients import services, sign_in_state, tokens
 from patients.models import Patient
-from tests.integration.patients.conftest import Api
+from tests.integration.patients.callers import Api
 from tests.integration.patients.round_trips import counted
 
 PROFILE = "/api/patients/profile"

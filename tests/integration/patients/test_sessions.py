@@ -11,7 +11,7 @@ from django.conf import settings
 
 from patients import repositories, services, sign_in_state
 from patients.models import Patient
-from tests.integration.patients.conftest import Api
+from tests.integration.patients.callers import Api
 from tests.integration.patients.test_login import in_parallel
 
 REFRESH, LOGOUT, PASSWORD_URL = "/api/patients/token/refresh", "/api/patients/logout", "/api/patients/password"

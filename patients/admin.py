@@ -1,0 +1,199 @@
+"""Patients and the audit for staff: mostly to read, changed through the services, looks at clinical data on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from bson import ObjectId
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+
+from booking_service.api.callers import Caller, Role
+from booking_service.api.errors import ServiceError
+from patients import services
+from patients.audit import Access, clinical_access_record
+from patients.models import ClinicalAccess, Patient
+
+CONTACT = ("name", "email", "phone", "date_of_birth", "gender")
+STATE = (
+    "is_active",
+    "phone_verified",
+    "email_verified",
+    "referral_code",
+    "total_bookings",
+    "total_spent",
+    "last_active",
+    "created_at",
+    "updated_at",
+)
+CLINICAL = ("blood_group", "clinical_history", "insured_with")
+
+
+def staff_caller(request: HttpRequest) -> Caller:
+    """The staff user as services know them."""
+    return Caller(Role.STAFF, ObjectId(str(request.user.pk)), name=request.user.get_username())
+
+
+def lines(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """A nested document as (dotted path, text) pairs."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            if key != "_id":
+                yield from lines(entry, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for number, entry in enumerate(value, 1):
+            yield from lines(entry, f"{path} {number}")
+    elif value not in (None, ""):
+        yield path, str(value)
+
+
+def shown(value: Any) -> SafeString | str:
+    """A nested document for people to read."""
+    return format_html_join("", "<div><b>{}</b>: {}</div>", lines(value)) or "-"
+
+
+def as_document(embedded: Any) -> Any:
+    """An embedded model, or a list of them, by its document's names."""
+    if isinstance(embedded, list):
+        return [as_document(entry) for entry in embedded]
+    if not hasattr(embedded, "_meta"):
+        return embedded
+    return {field.column: as_document(getattr(embedded, field.attname)) for field in embedded._meta.fields}
+
+
+class RefusalsAsMessages:
+    """A service's refusal becomes a message on the page it came from, never an error page."""
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
+        except ServiceError as refusal:
+            messages.error(request, refusal.message)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+@admin.register(Patient)
+class PatientAdmin(RefusalsAsMessages, ModelAdmin):
+    """Looked up by exactly what one knows of a patient: anything vaguer would read the whole collection."""
+
+    list_display = ("name", "email", "phone", "is_active", "created_at")
+    list_per_page = 25
+    ordering = ("-created_at",)
+    show_full_result_count = False
+    search_fields = ("email",)
+    search_help_text = "The whole email address, phone number, referral code or id."
+    actions = ("deactivate", "reactivate")
+    readonly_fields = (*STATE, *CLINICAL, "saved_places", "emergency")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Patient | None = None) -> Any:
+        sets = [
+            ("Contact", {"fields": (*CONTACT, "saved_places", "emergency")}),
+            ("Account", {"fields": STATE}),
+        ]
+        return [*sets, ("Clinical", {"fields": CLINICAL})] if sees_clinical(request) else sets
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Patient], search_term: str
+    ) -> tuple[QuerySet[Patient], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if ObjectId.is_valid(term):
+            return queryset.filter(_id=ObjectId(term)), False
+        if "@" in term:
+            return queryset.filter(email_lower=term.lower()), False
+        key = "phone" if term.isdecimal() else "referral_code"
+        return queryset.filter(**{key: term}), False
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method == "GET" and ObjectId.is_valid(object_id) and sees_clinical(request):
+            clinical_access_record(
+                actor=staff_caller(request),
+                action=Access.READ,
+                object_type="patient",
+                object_id=object_id,
+                fields=services.CLINICAL_FIELDS,
+            )
+        return super().change_view(request, object_id, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Patient, form: Any, change: bool) -> None:
+        """Stores what was changed in the form and nothing else: the rest of the document may have moved on."""
+        changes = {obj._meta.get_field(name).column: form.cleaned_data[name] for name in form.changed_data}
+        if changes:
+            services.patient_update(actor=staff_caller(request), patient_id=obj._id, changes=changes)
+
+    @admin.action(description="Deactivate: end all access", permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[Patient]) -> None:
+        for patient in queryset:
+            services.patient_deactivate(actor=staff_caller(request), patient_id=patient._id)
+
+    @admin.action(description="Reactivate", permissions=["change"])
+    def reactivate(self, request: HttpRequest, queryset: QuerySet[Patient]) -> None:
+        for patient in queryset:
+            services.patient_reactivate(actor=staff_caller(request), patient_id=patient._id)
+
+    @admin.display(description="addresses")
+    def saved_places(self, patient: Patient) -> SafeString | str:
+        return shown(as_document(patient.saved_addresses))
+
+    @admin.display(description="emergency contact")
+    def emergency(self, patient: Patient) -> SafeString | str:
+        return shown(as_document(patient.emergency_contact))
+
+    @admin.display(description="medical history")
+    def clinical_history(self, patient: Patient) -> SafeString | str:
+        return shown(as_document(patient.medical_history))
+
+    @admin.display(description="insurance")
+    def insured_with(self, patient: Patient) -> SafeString | str:
+        return shown(as_document(patient.insurance))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Patient | None = None) -> bool:
+        return False
+
+
+@admin.register(ClinicalAccess)
+class ClinicalAccessAdmin(ModelAdmin):
+    """The audit: to be read, by whoever may."""
+
+    list_display = ("at", "actor_role", "actor_id", "actor_name", "action", "object_type", "object_id", "request_id")
+    list_filter = ("action", "actor_role", "object_type")
+    list_per_page = 50
+    ordering = ("-at",)
+    show_full_result_count = False
+    search_fields = ("object_id",)
+    search_help_text = "The id of the patient, booking or caller."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ClinicalAccess], search_term: str
+    ) -> tuple[QuerySet[ClinicalAccess], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if not ObjectId.is_valid(term):
+            return queryset.none(), False
+        found = queryset.filter(object_id=term)
+        return (found if found.exists() else queryset.filter(actor_id=ObjectId(term))), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ClinicalAccess | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: ClinicalAccess | None = None) -> bool:
+        return False
+
+
+def sees_clinical(request: HttpRequest) -> bool:
+    """Whether the staff user has the right to clinical data."""
+    return cast(User, request.user).has_perm("patients.view_clinical")

@@ -1,0 +1,3 @@
+from tests.integration.patients.callers import api, asha, registered
+
+__all__ = ["api", "asha", "registered"]

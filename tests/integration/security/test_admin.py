@@ -1,0 +1,203 @@
+"""The admin: who gets in, what they see, and that it is on record."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from patients import services
+from patients.models import ClinicalAccess, Patient
+from tests.integration.patients.callers import Api
+
+LOGIN = "/admin/login/"
+CHANGE = "/admin/patients/patient/{}/change/"
+PASSWORD = "Admin-Password-9"
+
+
+@pytest.fixture
+def staff():
+    """Makes a staff user with some permissions, signed in."""
+
+    def make(*permissions: str, superuser: bool = False) -> Client:
+        name = f"staff{User.objects.count()}"
+        user = User.objects.create_user(name, password=PASSWORD, is_staff=True, is_superuser=superuser)
+        for codename in permissions:
+            user.user_permissions.add(Permission.objects.get(codename=codename))
+        client = Client()
+        assert client.login(username=name, password=PASSWORD)
+        return client
+
+    return make
+
+
+def posted(client: Client, password: str, name: str = "root"):
+    return client.post(LOGIN, {"username": name, "password": password, "next": "/admin/"})
+
+
+def test_wrong_passwords_shut_the_door_for_the_right_one_too():
+    User.objects.create_superuser("root", password=PASSWORD)
+    assert posted(Client(), PASSWORD).status_code == 302
+    for _ in range(5):
+        assert posted(Client(), "wrong").status_code == 200
+    answer = posted(Client(), PASSWORD)
+    assert answer.status_code == 200
+    assert "Too many failed attempts" in answer.content.decode()
+    assert posted(Client(REMOTE_ADDR="10.0.0.1"), PASSWORD).status_code == 200, "the account is shut everywhere"
+
+
+def test_the_address_is_shut_for_every_account():
+    User.objects.create_superuser("root", password=PASSWORD)
+    for number in range(5):
+        posted(Client(), "wrong", f"guess{number}")
+    assert posted(Client(), PASSWORD).status_code == 200
+    assert posted(Client(REMOTE_ADDR="10.0.0.1"), PASSWORD).status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/patients/patient/", "/admin/patients/clinicalaccess/"])
+def test_no_token_opens_it(asha, path):
+    for headers in ({"Authorization": f"Bearer {asha.token}"}, {"X-Service-Token": asha.token}):
+        answer = Client().get(path, headers=headers)
+        assert answer.status_code == 302
+        assert answer.headers["Location"].startswith(LOGIN)
+
+
+def test_its_pages_come_with_the_headers_that_browsers_heed(staff):
+    answer = staff(superuser=True).get("/admin/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def test_sessions_are_short_and_their_cookie_goes_nowhere_else(staff):
+    client = staff(superuser=True)
+    cookie = client.get("/admin/").cookies["sessionid"]
+    assert (cookie["path"], cookie["samesite"], cookie["httponly"]) == ("/admin/", "Strict", True)
+    assert client.session.get_expiry_age() <= 30 * 60
+
+
+@pytest.mark.parametrize("path", ["patients/patient/", "patients/clinicalaccess/", "auth/user/"])
+def test_its_lists_render(staff, asha, path):
+    services.patient_update(actor=services_admin(), patient_id=asha.id, changes={"bloodGroup": "A+"})
+    client = staff(superuser=True)
+    assert client.get(f"/admin/{path}").status_code == 200
+    assert client.get(f"/admin/{path}", {"q": ".*"}).status_code == 200
+    assert client.get(f"/admin/{path}", {"q": str(asha.id)}).status_code == 200
+
+
+@pytest.mark.parametrize("term", ["email", "phone", "_id", "referralCode"])
+def test_a_patient_is_found_by_exactly_what_one_knows(staff, asha, registered, term):
+    registered()
+    value = str(Patient.objects.mongo_find_one({"_id": asha.id})[term])
+    page = staff("view_patient").get("/admin/patients/patient/", {"q": value.upper() if term == "email" else value})
+    assert page.context["cl"].result_count == 1
+    page = staff("view_patient").get("/admin/patients/patient/", {"q": value[:-1]})
+    assert page.context["cl"].result_count == 0
+
+
+def test_clinical_data_is_for_those_who_may_and_each_look_is_on_record(staff, asha):
+    history = {"conditions": [{"name": "Rare illness"}]}
+    services.patient_update(actor=services_admin(), patient_id=asha.id, changes={"medicalHistory": history})
+    before = ClinicalAccess.objects.count()
+
+    page = staff("view_patient").get(CHANGE.format(asha.id))
+    assert page.status_code == 200
+    assert "Rare illness" not in page.content.decode()
+    assert ClinicalAccess.objects.count() == before
+
+    page = staff("view_patient", "view_clinical").get(CHANGE.format(asha.id))
+    assert "Rare illness" in page.content.decode()
+    line = ClinicalAccess.objects.latest("at")
+    assert (line.action, line.actor_role, line.object_id) == ("READ", "STAFF", str(asha.id))
+    assert line.actor_name.startswith("staff")
+
+
+def test_no_page_shows_a_hash(staff, asha):
+    stored = Patient.objects.mongo_find_one({"_id": asha.id})
+    page = staff(superuser=True).get(CHANGE.format(asha.id)).content.decode()
+    assert stored["password"] not in page
+    assert stored["sessions"][0]["refreshId"] not in page
+
+
+def form_of(page) -> dict:
+    form = page.context["adminform"].form
+    return {name: form[name].value() or "" for name in form.fields}
+
+
+def test_a_correction_changes_what_was_corrected_and_nothing_else(staff, asha):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"emailVerified": True, "monolithField": 1}})
+    before = Patient.objects.mongo_find_one({"_id": asha.id})
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    form.pop("date_of_birth", None)
+
+    answer = client.post(
+        CHANGE.format(asha.id), form | {"email": "new@example.com", "is_verified": "on", "password": "x"}
+    )
+
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    after = Patient.objects.mongo_find_one({"_id": asha.id})
+    changed = {key for key in after if after[key] != before.get(key)}
+    assert changed == {"email", "emailLower", "emailVerified", "updatedAt"}
+
+
+def test_a_refusal_of_the_service_is_a_message(staff, asha, registered):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    form.pop("date_of_birth", None)
+    answer = client.post(CHANGE.format(asha.id), form | {"phone": registered().phone}, follow=True)
+    assert answer.status_code == 200
+    assert "exists already" in answer.content.decode()
+    assert Patient.objects.mongo_find_one({"_id": asha.id})["phone"] == asha.phone
+
+
+def test_staff_close_and_reopen_accounts(staff, asha):
+    client = staff("view_patient", "change_patient")
+    for action, status in (("deactivate", 401), ("reactivate", 401)):
+        form = {"action": action, "_selected_action": [str(asha.id)]}
+        assert client.post("/admin/patients/patient/", form).status_code == 302
+        assert asha.api("GET", "/api/patients/me").status_code == status
+    login = {"email": asha.email, "password": asha.password}
+    assert Api()("POST", "/api/patients/login", login).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["add/", "{}/change/", "{}/delete/"])
+def test_nobody_changes_the_audit(staff, asha, path):
+    services.patient_update(actor=services_admin(), patient_id=asha.id, changes={"bloodGroup": "A+"})
+    line = ClinicalAccess.objects.get()
+    client = staff(superuser=True)
+    answer = client.post(f"/admin/patients/clinicalaccess/{path.format(line.pk)}", {"action": "X", "post": "yes"})
+    assert answer.status_code == 403
+    assert ClinicalAccess.objects.get().action == line.action
+    assert staff("view_patient").get("/admin/patients/clinicalaccess/").status_code == 403
+
+
+def services_admin():
+    from booking_service.api.callers import Caller, Role
+
+    return Caller(Role.ADMIN)
+
+
+def test_it_is_ready_to_be_deployed(process_environment):
+    secret = "q8Zr2vTn5xWc7yBd1mKp4sFh6jLg9aEu3oRi0eYtXbVwNkMz"
+    environment = process_environment | {
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": secret * 2,
+        "JWT_SECRET": secret + "1",
+        "SERVICE_SECRET": secret + "2",
+        "ALLOWED_HOSTS": "bookings.example.com",
+        "MAIN_API_URL": "http://main",
+        "PAYMENT_SERVICE_URL": "http://payments",
+        "NOTIFICATION_SERVICE_URL": "http://notifications",
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
