@@ -143,10 +143,33 @@ def changes_of(service_id: ObjectId, limit: int) -> list[Document]:
     return list(ServiceChange.objects.mongo_find({"service": service_id}, sort=[("at", -1)], limit=limit))
 
 
+def is_taken(field: str, value: str) -> bool:
+    """Whether a service has that `name` or `slug`."""
+    return Service.objects.mongo_find_one({field: value}, {"_id": 1}) is not None
+
+
+def ids_matching(query_runs: list[str]) -> list[Document]:
+    """Of all services whose texts hold all the runs, active or not: `_id` and `texts`."""
+    return list(
+        SearchEntry.objects.mongo_find({"isActive": {"$in": [True, False]}, "runs": {"$all": query_runs}}, {"texts": 1})
+    )
+
+
 def names_and_slugs() -> set[str]:
     """Every name and slug in use."""
     found = Service.objects.mongo_find({}, {"name": 1, "slug": 1, "_id": 0})
     return {text for service in found for text in (service["name"], service["slug"])}
+
+
+def cities() -> list[str]:
+    """Every city that a service names."""
+    return sorted(Service.objects.mongo_distinct("availability.availableCities"))
+
+
+def ids_in_city(city: str) -> list[ObjectId]:
+    return [
+        service["_id"] for service in Service.objects.mongo_find({"availability.availableCities": city}, {"_id": 1})
+    ]
 
 
 def highest_sort_order() -> int:

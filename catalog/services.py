@@ -75,6 +75,12 @@ def services_search(query: str, *, skip: int, limit: int) -> tuple[list[Document
     return repositories.services_by_id([service_id for *_, service_id in ranked[skip : skip + limit]]), len(ranked)
 
 
+def service_ids_matching(wanted: str) -> list[ObjectId]:
+    """All services, active or not, that hold the (normalised) text; for staff."""
+    entries = repositories.ids_matching(search.query_runs(wanted))
+    return [entry["_id"] for entry in entries if search.rank(entry["texts"], wanted) is not None]
+
+
 def service_public(key: str) -> Document:
     """The active service of that id, slug or name, as patients read it. Raises ServiceNotFound."""
     document = repositories.active_service(key) if len(key) <= LONGEST_KEY else None
