@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run stack demo test lint format bench bench-scale chaos load installed installed-test
+.PHONY: help run stack demo test lint format bench bench-scale chaos load image installed installed-test
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,12 +19,18 @@ demo: installed ## a booking end to end against the running service, each step i
 test: installed-test ## every test, on servers of its own; T="tests/unit -k price" runs some
 	@$(BIN)/python -m tests $(T)
 
-lint: installed-test ## ruff, mypy, import directions, migrations, k8s
+lint: installed-test ## ruff, mypy, import directions, migrations, k8s, Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/kubernetes-validate --strict --quiet k8s/*.yaml k8s/secret.yaml.example
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/hadolint Dockerfile
+
+image: installed-test ## the Dockerfile's steps in an empty folder: its size, and the service started from it
+	$(BIN)/python -m tests.image
 
 format: installed-test ## let ruff mend order and format
 	$(BIN)/ruff check --fix .
