@@ -285,6 +285,7 @@ LANGUAGE_CODE = "en-gb"
 API_BODY_LIMIT = 10_240  # bytes
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # the admin's forms; the API has its own limit of 10 kB
 REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "booking_service.api.schema.ServiceSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "booking_service.api.exception_handler.handle",
     "DEFAULT_AUTHENTICATION_CLASSES": ["patients.authentication.PatientAuthentication"],
@@ -294,8 +295,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Patient booking service",
     "DESCRIPTION": "Home nursing and physiotherapy visits: patients, the service catalog, bookings.",
     "VERSION": VERSION,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "PREPROCESSING_HOOKS": ["booking_service.api.schema.without_aliases"],
+    "POSTPROCESSING_HOOKS": ["booking_service.api.schema.with_security_schemes"],
 }
 
 # --- logs, metrics, errors -----------------------------------------------------------------------------------------

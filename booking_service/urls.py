@@ -12,6 +12,7 @@ api = [
 
 urlpatterns = [
     path("", include("booking_service.operations.urls")),
+    path("", include("booking_service.api.urls")),
     path("api/", include(api)),
     path("api/v1/", include((api, "v1"))),
     path("admin/", admin.site.urls),

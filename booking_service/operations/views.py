@@ -7,8 +7,23 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
 from booking_service.api.envelope import Response, success
+from booking_service.api.schema import documents, obj
 from booking_service.api.views import ServiceViewSet
 from booking_service.operations import health, metrics
+
+TEXT = {"type": "string"}
+STATE = {"type": "string", "enum": ["connected", "disconnected"]}
+STATUS = {"type": "string", "enum": ["ok", "degraded", "down"]}
+HEALTH = obj(
+    "status service version timestamp database cache broker",
+    status=STATUS,
+    service=TEXT,
+    version=TEXT,
+    timestamp={"type": "string", "format": "date-time"},
+    database=STATE,
+    cache=STATE,
+    broker=STATE,
+)
 
 
 class ProbeViewSet(ServiceViewSet):
@@ -18,15 +33,18 @@ class ProbeViewSet(ServiceViewSet):
     permission_classes = ()
     rate_limited = False
 
+    @documents(HEALTH, status=(200, 503), bare=True)
     def health(self, request: Request) -> Response:
         """How the service is: 503 when the database is down; without cache or broker it is degraded, and answers."""
         report = health.report()
         return Response(report, status=503 if report["status"] == "down" else 200)
 
+    @documents(obj("status", status={"type": "string", "enum": ["ok"]}), bare=True)
     def live(self, request: Request) -> Response:
         """Whether this process answers. Says nothing about what it stands on: restarting would not mend that."""
         return Response({"status": "ok"})
 
+    @documents(obj("status database", status=STATUS, database=STATE), status=(200, 503), bare=True)
     def ready(self, request: Request) -> Response:
         """Whether requests may be sent here: only while MongoDB answers."""
         database = health.database_state()
@@ -40,6 +58,7 @@ class LandingViewSet(ServiceViewSet):
     authentication_classes = ()
     permission_classes = ()
 
+    @documents(obj("service version endpoints", service=TEXT, version=TEXT, endpoints={"type": "object"}))
     def show(self, request: Request) -> Response:
         """Names the service and its endpoints."""
         return success(
