@@ -173,13 +173,13 @@ class StandIn(ThreadingHTTPServer):
     daemon_threads = True
     modes: ClassVar[dict[str, str]] = dict.fromkeys(URL_SETTINGS, "ok")
 
-    def __init__(self, name: str, memory: Memory) -> None:
+    def __init__(self, name: str, memory: Memory, host: str) -> None:
         self.name = name
         self.memory = memory
         self.url: str = getattr(settings, URL_SETTINGS[name]).rstrip("/")
         self.prefix = urlsplit(self.url).path
         self.routes = _routes(name)
-        super().__init__((urlsplit(self.url).hostname or "127.0.0.1", urlsplit(self.url).port or 80), Handler)
+        super().__init__((host, urlsplit(self.url).port or 80), Handler)
 
     @property
     def mode(self) -> str:
@@ -271,23 +271,21 @@ def _text(seconds: float) -> str:
 
 
 # --- the process ---------------------------------------------------------------------------------------------------
-def start(names: list[str], memory: Memory) -> list[StandIn]:
-    """Starts those of `names` whose settings point to this machine; says why it leaves one out."""
+def start(names: Sequence[str], memory: Memory, host: str = "") -> list[StandIn]:
+    """Starts those of `names` whose settings point to this machine, or all on `host`; says why it leaves one out."""
     started = []
     for name in names:
-        url = getattr(settings, URL_SETTINGS[name])
-        if urlsplit(url).hostname not in LOOPBACK or urlsplit(url).scheme != "http":
+        address = urlsplit(getattr(settings, URL_SETTINGS[name]))
+        if not host and (address.hostname not in LOOPBACK or address.scheme != "http"):
             print(f"stand-in {name}: not needed, {URL_SETTINGS[name]} names a real one", flush=True)
             continue
         try:
-            server = StandIn(name, memory)
+            server = StandIn(name, memory, host or address.hostname or "")
         except OSError:
-            print(
-                f"stand-in {name}: port {urlsplit(url).port} is in use, set {URL_SETTINGS[name]} to another", flush=True
-            )
+            print(f"stand-in {name}: port {address.port} is in use, set {URL_SETTINGS[name]} to another", flush=True)
             continue
         threading.Thread(target=server.serve_forever, args=(0.1,), name=name, daemon=True).start()
-        server.say(f"at {url}")
+        server.say(f"at {server.url}")
         started.append(server)
     return started
 
@@ -305,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     memory = Memory(options.folder / "stand-in-partners.sqlite3")
     EventPublisher(memory, settings.RABBITMQ_URL).start()
-    servers = start(options.partner or list(URL_SETTINGS), memory)
+    servers = start(options.partner or list(URL_SETTINGS), memory, options.host)
     stop.wait()
     for server in servers:
         server.shutdown()
@@ -317,6 +315,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m booking_service.devstack.partners", description="Stand-in partners."
     )
     parser.add_argument("--partner", action="append", choices=list(URL_SETTINGS), help="only this one; may be repeated")
+    parser.add_argument("--host", default="", help="listen here, wherever the settings point to")
     parser.add_argument("--folder", type=Path, default=settings.BASE_DIR / ".local", help="where they remember")
     return parser
 
