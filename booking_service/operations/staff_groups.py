@@ -13,7 +13,7 @@ READ_ONLY = "Read only"
 def granting(app_label: str, grants: Mapping[str, Mapping[str, str]]) -> Any:
     """The function for a migration's RunPython that grants permissions.
 
-    Django makes permissions after all migrations ran; here they are made when the group needs them, and Django finds them.
+    Django makes permissions after all migrations ran; here they are made when a group needs them, and found then.
 
     Args:
         grants: group name → model name → actions, such as `{"Read only": {"service": "view"}}`.
