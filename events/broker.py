@@ -6,6 +6,7 @@ moves messages to the retry and dead queues with a confirm before it acks. A web
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -39,6 +40,8 @@ PERSISTENT = 2
 BROKER_HEADERS = ("x-death", "x-first-death", "x-last-death", "x-delivery-count", "x-acquired-count")
 COPIED_PROPERTIES = ("content_type", "content_encoding", "correlation_id", "message_id", "timestamp", "type", "app_id")
 CONNECTION_ERRORS = (AMQPError, OSError)
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # it narrates every connection; what fails is logged by who called
 
 
 class BrokerUnavailableError(Exception):
@@ -238,6 +241,10 @@ class Batch:
         """The rest stays unknown."""
         self._done.set()
 
+    @property
+    def is_done(self) -> bool:
+        return self._done.is_set()
+
     def wait(self, seconds: float) -> bool:
         return self._done.wait(seconds)
 
@@ -248,8 +255,7 @@ class Batch:
 class PublishingConnection(ProcessBound):
     """One connection with publisher confirms, driven by a thread of its own so that heartbeats never wait for us.
 
-    `publish` may be called from one thread at a time. After BrokerUnavailableError or a batch with UNKNOWN outcomes the
-    connection is closed: open a new one.
+    Several batches may be on their way. After BrokerUnavailableError or UNKNOWN outcomes it is closed: open a new one.
     """
 
     def __init__(
@@ -264,8 +270,8 @@ class PublishingConnection(ProcessBound):
         )  # held to hand work to the loop and to end it, so that no work is handed to a dead one
         self._closed = False
         self._channel: Channel | None = None
-        self._batch: Batch | None = None
-        self._in_flight: dict[int, str] = {}  # message ids by delivery tag, in order
+        self._batches: list[Batch] = []  # not done yet
+        self._in_flight: dict[int, tuple[Batch, str]] = {}  # by delivery tag, in order
         self._returned: set[str] = set()
         self._last_tag = 0
         self._connection: pika.SelectConnection | None = None
@@ -288,19 +294,22 @@ class PublishingConnection(ProcessBound):
             raise BrokerUnavailableError("no connection")
         return self
 
-    def publish(self, messages: Sequence[Message]) -> Batch:
-        """Send all, wait until each is confirmed, returned or nacked; what is not by then is UNKNOWN.
+    def send(self, messages: Sequence[Message]) -> Batch:
+        """Send all, behind what was sent before; `wait` tells what became of them.
 
         Raises:
             BrokerUnavailableError: the connection was closed before; nothing was sent.
         """
         self._check_process()
         batch = Batch(messages)
-        if not self._schedule(partial(self._send, batch)):
+        if not self._schedule(partial(self._send, batch), batch):
             raise BrokerUnavailableError("closed")
+        return batch
+
+    def wait(self, batch: Batch) -> None:
+        """Wait until each message is confirmed, returned or nacked; what is not in time is UNKNOWN for good."""
         if not batch.wait(self._confirm_seconds):
             self.close()
-        return batch
 
     def close(self) -> None:
         """Close and wait for the thread; what is in flight becomes UNKNOWN."""
@@ -308,10 +317,12 @@ class PublishingConnection(ProcessBound):
         self._schedule(self._shut)
         self._thread.join(timeout=2 * CLOSE_SECONDS)
 
-    def _schedule(self, callback: Callable[[], None]) -> bool:
+    def _schedule(self, callback: Callable[[], None], batch: Batch | None = None) -> bool:
         with self._over:
             if self._closed or self._connection is None:
                 return False
+            if batch is not None:
+                self._batches = [*(other for other in self._batches if not other.is_done), batch]
             self._connection.ioloop.add_callback_threadsafe(callback)
             return True
 
@@ -332,8 +343,8 @@ class PublishingConnection(ProcessBound):
     def _finish(self) -> None:
         with self._over:
             self._closed = True
-        if self._batch is not None:
-            self._batch.give_up()
+        for batch in self._batches:
+            batch.give_up()
         self._ready.set()
         if self._connection is not None:
             self._connection.ioloop.close()
@@ -348,7 +359,7 @@ class PublishingConnection(ProcessBound):
         channel.confirm_delivery(self._on_confirm, callback=lambda _frame: self._ready.set())
 
     def _send(self, batch: Batch) -> None:
-        self._batch, channel = batch, self._channel
+        channel = self._channel
         for message in batch.messages:
             if channel is None or not channel.is_open:
                 batch.give_up()
@@ -356,7 +367,7 @@ class PublishingConnection(ProcessBound):
             properties = message.properties()
             channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
             self._last_tag += 1
-            self._in_flight[self._last_tag] = message.id
+            self._in_flight[self._last_tag] = (batch, message.id)
 
     def _on_return(self, _channel: Channel, _method: Basic.Return, properties: BasicProperties, _body: bytes) -> None:
         self._returned.add(properties.message_id)  # the broker returns a message before it acks it
@@ -364,11 +375,10 @@ class PublishingConnection(ProcessBound):
     def _on_confirm(self, frame: Method) -> None:
         outcome = Outcome.NACKED if frame.method.NAME == "Basic.Nack" else Outcome.CONFIRMED
         for tag in self._tags(frame.method.delivery_tag, frame.method.multiple):
-            message_id = self._in_flight.pop(tag)
+            batch, message_id = self._in_flight.pop(tag)
             returned = message_id in self._returned
             self._returned.discard(message_id)
-            if self._batch is not None:
-                self._batch.settle(message_id, Outcome.RETURNED if returned else outcome)
+            batch.settle(message_id, Outcome.RETURNED if returned else outcome)
 
     def _tags(self, tag: int, multiple: bool) -> list[int]:
         if not multiple:
@@ -401,6 +411,7 @@ class Subscription(ProcessBound):
         super().__init__()
         self._topology, self._prefetch = topology, prefetch
         self._received: deque[Delivery] = deque()
+        self._unacked: dict[int, bool] = {}  # whether it is settled, by delivery tag, in order
         self._cancelled = False
         with as_unavailable():
             self._connection = pika.BlockingConnection(parameters(url, heartbeat=heartbeat))
@@ -413,6 +424,7 @@ class Subscription(ProcessBound):
             self._consume(1)
 
     def _consume(self, prefetch: int) -> None:
+        self._consuming_one = prefetch == 1
         self._channel.basic_qos(prefetch_count=prefetch)
         self._consumer_tag = self._channel.basic_consume(self._topology.queue, self._on_message)
 
@@ -439,6 +451,7 @@ class Subscription(ProcessBound):
             raise BrokerUnavailableError("the queue was deleted")
         received = list(self._received)
         self._received.clear()
+        self._unacked.update((delivery.tag, False) for delivery in received)
         return received
 
     def wake(self) -> None:
@@ -446,30 +459,46 @@ class Subscription(ProcessBound):
         with suppress(*CONNECTION_ERRORS):
             self._connection.add_callback_threadsafe(_nothing)
 
-    def ack(self, delivery: Delivery) -> None:
-        """The message is settled.
+    def settled(self, delivery: Delivery) -> None:
+        """The message needs no more; `ack_settled` tells the broker."""
+        self._unacked[delivery.tag] = True
+        self._narrow = self._narrow and delivery.redelivered
+
+    def ack_settled(self, *, all_of_them: bool = False) -> None:
+        """Ack what is settled: in one go what came before everything that is not, the others one by one.
+
+        Those others wait for the slow one before them, as long as half the window is free: it is most often a moment
+        only, and an ack each is what costs most here.
 
         Raises:
-            BrokerUnavailableError: it may come again.
+            BrokerUnavailableError: what is not acked comes again.
         """
         with as_unavailable():
-            widen = self._narrow and not delivery.redelivered
-            if widen:
+            before = list(takewhile(self._unacked.__getitem__, self._unacked))
+            self._ack(before, multiple=True)
+            waiting = [tag for tag, is_settled in self._unacked.items() if is_settled]
+            if all_of_them or 2 * len(waiting) >= self._prefetch:
+                for tag in waiting:
+                    self._ack([tag], multiple=False)
+            if self._consuming_one and not self._narrow and not self._unacked:
                 self._channel.basic_cancel(self._consumer_tag)
-            self._channel.basic_ack(delivery.tag)
-            if widen:
-                self._narrow = False
                 self._consume(self._prefetch)
 
+    def _ack(self, tags: Sequence[int], *, multiple: bool) -> None:
+        if tags:
+            self._channel.basic_ack(tags[-1], multiple=multiple)
+        for tag in tags:
+            del self._unacked[tag]
+
     def move(self, delivery: Delivery, queue: str, headers: Mapping[str, Any]) -> None:
-        """Put a copy with `headers` added into `queue`, confirmed, then ack.
+        """Put a copy with `headers` added into `queue`, confirmed; then the message is settled.
 
         Raises:
             BrokerUnavailableError: the copy was not confirmed; the message stays unsettled and comes again.
         """
         with as_unavailable():
             publish_copy(self._moving, queue, delivery.body, delivery.properties, headers)
-        self.ack(delivery)
+        self.settled(delivery)
 
     def stop_consuming(self) -> None:
         """Ask for nothing more; what was received may still be settled."""

@@ -172,14 +172,14 @@ def _effect_and_inbox_row(event: Event) -> None:
 
 # --- settling ------------------------------------------------------------------------------------------------------
 def settle(subscription: Subscription, topology: Topology, delivery: Delivery, verdict: Verdict) -> Fate:
-    """Ack what is done; move what failed to the next retry queue, what failed for good to the dead one, then ack.
+    """Let go of what is done; move what failed to the next retry queue, and what failed for good to the dead one.
 
     Raises:
         BrokerUnavailableError: it comes again, and finds its inbox row if it took effect.
     """
     attempt = attempt_of(delivery)
     if verdict.fate in (Fate.DONE, Fate.DUPLICATE):
-        subscription.ack(delivery)
+        subscription.settled(delivery)
         return verdict.fate
     headers = {REASON: verdict.reason, ATTEMPT: attempt + 1, **origin(delivery)}
     if verdict.fate is Fate.RETRY and attempt < len(topology.retry_queues):
@@ -237,14 +237,16 @@ class Consumer:
         self._subscription, self._topology = subscription, topology
         self._done: SimpleQueue[tuple[Delivery, Event, Verdict]] = SimpleQueue()
         self._held: deque[tuple[Delivery, Event]] = deque()  # while the database is away
-        self._database_down = False
+        self._database_down = self._woken = False
         self._workers = [Worker(number, self._finished) for number in range(threads)]
         for worker in self._workers:
             worker.start()
 
     def _finished(self, delivery: Delivery, event: Event, verdict: Verdict) -> None:
         self._done.put((delivery, event, verdict))
-        self._subscription.wake()
+        if not self._woken:  # one wake-up is enough for many
+            self._woken = True
+            self._subscription.wake()
 
     def work(self, seconds: float) -> None:
         """Take in what came within `seconds`, settle what is finished.
@@ -255,6 +257,7 @@ class Consumer:
         for delivery in self._subscription.poll(seconds):
             self._take_in(delivery)
         self._settle_finished()
+        self._subscription.ack_settled()
         if self._held and database_answers():
             self._database_down = False
             self._hand_out()
@@ -275,6 +278,7 @@ class Consumer:
             self._workers[hash(event.aggregate_id) % len(self._workers)].submit(delivery, event)
 
     def _settle_finished(self) -> None:
+        self._woken = False
         while not self._done.empty():
             delivery, event, verdict = self._done.get()
             self._database_down = verdict.database_down
@@ -294,6 +298,7 @@ class Consumer:
         self._subscription.stop_consuming()
         self.abandon(seconds)
         self._settle_finished()
+        self._subscription.ack_settled(all_of_them=True)
         self._subscription.close()
 
     def abandon(self, seconds: float) -> None:

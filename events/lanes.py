@@ -13,10 +13,9 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from .backoff import backoff_seconds
-from .broker import BrokerUnavailableError, PublishingConnection, Subscription
+from .broker import BrokerUnavailableError, Subscription
 from .consumer import Consumer
 from .models import Lane
-from .publisher import connect, publish_due_events
 from .repositories import outbox_changes
 from .topology import topology
 
@@ -90,24 +89,6 @@ def drain(step: Callable[[], int], woken: threading.Event, stopping: threading.E
             continue
         if not found and not stopping.is_set():
             woken.wait(settings.EVENTS_SWEEP_SECONDS)
-
-
-class BrokerLane:
-    """Publishes due events over one connection, opened again whenever it was lost."""
-
-    def __init__(self) -> None:
-        self._connection: PublishingConnection | None = None
-
-    def step(self) -> int:
-        if self._connection is None or not self._connection.is_open:
-            self.close()
-            self._connection = connect()
-        return publish_due_events(self._connection)
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def consume_until(stopping: threading.Event) -> None:

@@ -1,15 +1,17 @@
-"""From outbox row to broker: claim, publish, mark. One batch is one call of `publish_due_events`."""
+"""From outbox row to broker: claim, publish, mark. One batch is one step of `BrokerLane`."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from bson import ObjectId
 from django.conf import settings
+from django.db import DatabaseError
 
 from booking_service.operations import metrics
 
@@ -31,6 +33,63 @@ REASONS = {
 }
 
 
+class BrokerLane:
+    """Publishes due events, with one batch on its way to the broker while the next is claimed.
+
+    A row is marked sent when the broker has confirmed it. A returned or nacked one backs off by itself; what was on its
+    way when the connection broke is due again at once, as the same message.
+    """
+
+    def __init__(self) -> None:
+        self._connection: PublishingConnection | None = None
+        self._on_its_way: deque[tuple[list[Row], Batch]] = deque()
+
+    def step(self) -> int:
+        """Claim and send one batch, settle the one before; returns how many rows were touched, 0 when nothing is due.
+
+        Raises:
+            BrokerUnavailableError: no broker; the next step connects again.
+            django.db.DatabaseError: MongoDB is gone; what was claimed comes back when its lease ends.
+        """
+        if self._connection is None or not self._connection.is_open:
+            self._connection = self._reconnected()
+        rows = claim()
+        if rows:
+            self._send(rows, self._connection)
+        if self._on_its_way and (not rows or len(self._on_its_way) > 1):
+            self._settle_oldest(self._connection)
+            return 1
+        return len(rows)
+
+    def close(self) -> None:
+        """Wait for what is on its way, settle it, close. Without a database to settle in, leases end by themselves."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with suppress(DatabaseError):
+            while self._on_its_way:
+                self._settle_oldest(connection)
+        self._on_its_way.clear()
+        connection.close()
+
+    def _reconnected(self) -> PublishingConnection:
+        self.close()
+        return connect()
+
+    def _send(self, rows: list[Row], connection: PublishingConnection) -> None:
+        try:
+            batch = connection.send([message(row) for row in rows])
+        except BrokerUnavailableError:
+            settle(rows, Batch([]))  # nothing was sent: every outcome is unknown
+            raise
+        self._on_its_way.append((rows, batch))
+
+    def _settle_oldest(self, connection: PublishingConnection) -> None:
+        rows, batch = self._on_its_way.popleft()
+        connection.wait(batch)
+        settle(rows, batch)
+
+
 def connect() -> PublishingConnection:
     """Declare what must exist and open a connection with confirms.
 
@@ -41,29 +100,9 @@ def connect() -> PublishingConnection:
     return PublishingConnection(settings.RABBITMQ_URL, confirm_seconds=settings.EVENTS_CONFIRM_SECONDS).open()
 
 
-def publish_due_events(connection: PublishingConnection) -> int:
-    """Publish one batch of due events; returns how many rows were claimed, 0 when nothing is due.
-
-    Rows are marked sent when the broker has confirmed them. A returned or nacked one backs off by itself; what was in
-    flight when the connection broke is due again at once, as the same message.
-
-    Raises:
-        BrokerUnavailableError: the connection is closed; open another one.
-        django.db.OperationalError: MongoDB is gone; what was claimed comes back when its lease ends.
-    """
-    rows = outbox_claim(
-        Lane.BROKER, limit=settings.EVENTS_BATCH, lease=timedelta(seconds=settings.EVENTS_LEASE_SECONDS)
-    )
-    if not rows:
-        return 0
-    try:
-        batch = connection.publish([message(row) for row in rows])
-    except BrokerUnavailableError:
-        batch = Batch([])  # nothing was sent: every outcome is unknown
-        settle(rows, batch)
-        raise
-    settle(rows, batch)
-    return len(rows)
+def claim() -> list[Row]:
+    lease = timedelta(seconds=settings.EVENTS_LEASE_SECONDS)
+    return outbox_claim(Lane.BROKER, limit=settings.EVENTS_BATCH, lease=lease)
 
 
 def message(row: Row) -> Message:

@@ -8,11 +8,13 @@ outlives its lease can send a second copy, never a first one out of order.
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from time import sleep
 from typing import Any
 
 from bson import ObjectId
@@ -28,6 +30,8 @@ from .exceptions import OutsideTransactionError
 from .models import AT_ONCE, InboxMessage, Lane, OutboxEvent, Status
 
 Row = dict[str, Any]
+
+CLAIM_ATTEMPTS, CLAIM_PAUSE = 4, 0.005
 
 _positions = count()
 
@@ -94,12 +98,24 @@ def outbox_claim(lane: Lane, *, limit: int, lease: timedelta) -> list[Row]:
     """
     now = datetime.now(UTC)
     with translated_errors():
+        for attempt in range(CLAIM_ATTEMPTS):
+            rows = _claimable(lane, now, limit)
+            claimed = _leased(rows, now, now + lease) if rows else []
+            if claimed or not rows:
+                return claimed
+            sleep(random.uniform(0, CLAIM_PAUSE * 2**attempt))  # noqa: S311 - somebody else was quicker; spread out
+        return []
+
+
+def _claimable(lane: Lane, now: datetime, limit: int) -> list[Row]:
+    due = _due(lane, now, limit)
+    if lane is not Lane.BROKER:
+        return due
+    heads = _heads(due, now)
+    while len(due) == limit and not heads and _wait_behind(due, now):
         due = _due(lane, now, limit)
-        rows = _heads(due, now) if lane is Lane.BROKER else due
-        while len(due) == limit and not rows and _wait_behind(due, now):
-            due = _due(lane, now, limit)
-            rows = _heads(due, now)
-        return _leased(rows, now, now + lease) if rows else []
+        heads = _heads(due, now)
+    return heads
 
 
 def _due(lane: Lane, now: datetime, limit: int) -> list[Row]:

@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from events.backlog import serve_metrics
 from events.deliveries import PartnerLane
-from events.lanes import BrokerLane, Wakeups, drain, set_on_signals
+from events.lanes import Wakeups, drain, set_on_signals
 from events.models import Lane
+from events.publisher import BrokerLane
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from bson import ObjectId
-from django.conf import settings as django_settings
+from pytest_django import Settings
 
 from booking_service.djongo.transaction import atomic
 from events import broker
@@ -18,7 +18,7 @@ from tests.integration.events.rabbit import empty
 
 
 @pytest.fixture
-def rabbit(settings: django_settings) -> str:
+def rabbit(settings: Settings) -> str:
     """The URL of a broker whose queues of ours are there and empty, with retries after 100 and 200 ms."""
     settings.EVENTS_RETRY_SECONDS = [0.1, 0.2]
     url = settings.RABBITMQ_URL

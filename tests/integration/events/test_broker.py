@@ -37,6 +37,12 @@ def publishing(rabbit):
     connection.close()
 
 
+def published(connection, messages):
+    batch = connection.send(messages)
+    connection.wait(batch)
+    return batch
+
+
 @pytest.fixture
 def subscribe(rabbit):
     made = []
@@ -50,6 +56,11 @@ def subscribe(rabbit):
         each.close()
 
 
+def ack(subscription, delivery):
+    subscription.settled(delivery)
+    subscription.ack_settled()
+
+
 def receive(subscription: Subscription, count: int) -> list[Delivery]:
     got: list[Delivery] = []
     eventually(lambda: got.extend(subscription.poll(0.05)) or len(got) >= count, what=f"{len(got)} of {count}")
@@ -57,7 +68,7 @@ def receive(subscription: Subscription, count: int) -> list[Delivery]:
 
 
 def test_it_publishes_a_whole_window_and_each_message_keeps_its_properties(publishing, rabbit):
-    batch = publishing.publish([a_message(n) for n in range(300)])
+    batch = published(publishing, [a_message(n) for n in range(300)])
     assert {batch.outcome_of(str(n)) for n in range(300)} == {Outcome.CONFIRMED}
     got = take(rabbit, topology().queue, 300)
     assert [each.message_id for each in got] == [str(n) for n in range(300)]
@@ -68,7 +79,7 @@ def test_it_publishes_a_whole_window_and_each_message_keeps_its_properties(publi
 
 
 def test_it_tells_unroutable_messages_from_the_others_of_their_window(publishing):
-    batch = publishing.publish([a_message(1), a_message(2, key="payment.unknown"), a_message(3)])
+    batch = published(publishing, [a_message(1), a_message(2, key="payment.unknown"), a_message(3)])
     assert [batch.outcome_of(n) for n in "123"] == [Outcome.CONFIRMED, Outcome.RETURNED, Outcome.CONFIRMED]
 
 
@@ -76,17 +87,26 @@ def test_it_tells_a_message_that_a_full_queue_refuses(publishing, rabbit):
     with short_channel(rabbit) as channel:
         channel.queue_declare("full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"}, auto_delete=True)
         channel.queue_bind("full", "payment.events", "full")
-        batch = publishing.publish([a_message(n, key="full") for n in range(3)])
+        batch = published(publishing, [a_message(n, key="full") for n in range(3)])
         channel.queue_delete("full")
     assert sorted(batch.outcomes.values()) == ["confirmed", "nacked", "nacked"]
 
 
+def test_batches_may_follow_one_another_without_waiting(publishing, rabbit):
+    first = publishing.send([a_message(n) for n in range(100)])
+    second = publishing.send([a_message(n) for n in range(100, 200)])
+    publishing.wait(second)
+    publishing.wait(first)
+    assert [len(batch.outcomes) for batch in (first, second)] == [100, 100]
+    assert [each.message_id for each in take(rabbit, topology().queue, 200)] == [str(n) for n in range(200)]
+
+
 def test_a_missing_exchange_closes_the_channel_and_leaves_the_window_unknown(publishing):
-    batch = publishing.publish([a_message(1, exchange="no.such.exchange")])
+    batch = published(publishing, [a_message(1, exchange="no.such.exchange")])
     assert batch.outcome_of("1") is Outcome.UNKNOWN
     eventually(lambda: not publishing.is_open)
     with pytest.raises(BrokerUnavailableError):
-        publishing.publish([a_message(2)])
+        published(publishing, [a_message(2)])
 
 
 def test_opening_without_a_broker_raises_soon():
@@ -100,12 +120,12 @@ def test_a_connection_inherited_over_a_fork_refuses_to_work(publishing):
     child = os.fork()
     if child == 0:
         try:
-            publishing.publish([a_message(1)])
+            published(publishing, [a_message(1)])
         except RuntimeError:
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert publishing.publish([a_message(2)]).outcome_of("2") is Outcome.CONFIRMED
+    assert published(publishing, [a_message(2)]).outcome_of("2") is Outcome.CONFIRMED
 
 
 def test_declaring_twice_changes_nothing(rabbit):
@@ -115,7 +135,7 @@ def test_declaring_twice_changes_nothing(rabbit):
 
 
 def test_the_queue_is_bound_by_its_explicit_keys_only(publishing):
-    batch = publishing.publish([a_message(1, key="payment.refunded"), a_message(2, key="payment.opened")])
+    batch = published(publishing, [a_message(1, key="payment.refunded"), a_message(2, key="payment.opened")])
     assert [batch.outcome_of(n) for n in "12"] == [Outcome.CONFIRMED, Outcome.RETURNED]
 
 
@@ -132,16 +152,35 @@ def test_it_starts_with_one_message_and_widens_with_the_first_that_is_new(rabbit
     subscription = subscribe(prefetch=3)
     (first,) = receive(subscription, 1)
     assert subscription.poll(0.2) == []
-    subscription.ack(first)
+    ack(subscription, first)
     assert [each.body for each in receive(subscription, 3)] == [b"1", b"2", b"3"]
     assert subscription.poll(0.2) == []
+
+
+def test_what_is_settled_before_a_slow_message_is_acked_at_once_and_what_is_after_it_at_half_the_window(
+    rabbit, subscribe
+):
+    put(rabbit, "payment.events", "payment.failed", b"first")
+    subscription = subscribe(prefetch=4)
+    ack(subscription, receive(subscription, 1)[0])
+    for n in range(4):
+        put(rabbit, "payment.events", "payment.failed", b"%d" % n)
+    before, slow, *after = receive(subscription, 4)
+    ack(subscription, after[0])
+    assert list(subscription._unacked) == [before.tag, slow.tag, after[0].tag, after[1].tag]
+    ack(subscription, before)
+    assert list(subscription._unacked) == [slow.tag, after[0].tag, after[1].tag]
+    ack(subscription, after[1])
+    assert list(subscription._unacked) == [slow.tag]
+    subscription.close()
+    eventually(lambda: message_count(rabbit, topology().queue) == 1)
 
 
 def test_what_a_dead_consumer_held_comes_one_at_a_time(rabbit, subscribe):
     for n in range(4):
         put(rabbit, "payment.events", "payment.failed", b"%d" % n)
     first = subscribe(prefetch=4)
-    first.ack(receive(first, 1)[0])
+    ack(first, receive(first, 1)[0])
     held = receive(first, 3)
     first.close()
     second = subscribe(prefetch=4)
@@ -149,13 +188,14 @@ def test_what_a_dead_consumer_held_comes_one_at_a_time(rabbit, subscribe):
         (alone,) = receive(second, 1)
         assert (alone.body, alone.redelivered) == (expected.body, True)
         assert second.poll(0.1) == []
-        second.ack(alone)
+        ack(second, alone)
 
 
 def test_a_moved_message_is_in_the_other_queue_with_its_reason_and_gone_from_ours(rabbit, subscribe):
     put(rabbit, "payment.events", "payment.failed", b"{}", message_id="m", type="payment.failed", headers={"kept": 1})
     subscription = subscribe()
     subscription.move(receive(subscription, 1)[0], topology().dead_queue, {"x-reason": "tested"})
+    subscription.ack_settled()
     subscription.close()
     (dead,) = take(rabbit, topology().dead_queue, 1)
     assert (dead.message_id, dead.headers["x-reason"], dead.headers["kept"]) == ("m", "tested", 1)
@@ -166,6 +206,7 @@ def test_a_message_in_a_retry_queue_comes_back_after_its_delay(rabbit, subscribe
     put(rabbit, "payment.events", "payment.failed", b"{}", message_id="m")
     subscription = subscribe()
     subscription.move(receive(subscription, 1)[0], topology().retry_queues[0], {"x-attempt": 1})
+    subscription.ack_settled()
     (again,) = receive(subscription, 1)
     assert (again.message_id, again.headers["x-attempt"]) == ("m", 1)
 

@@ -5,37 +5,34 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bson import ObjectId
 
-from events import publisher
 from events.broker import BrokerUnavailableError, short_channel
-from events.lanes import BrokerLane
 from events.models import Lane, OutboxEvent, Status
+from events.publisher import BrokerLane, connect, message
 from events.repositories import outbox_claim
-from tests.integration.events.rabbit import message_count, take
+from tests.integration.events.rabbit import eventually, message_count, take
 
 pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-def connection(rabbit):
-    made = publisher.connect()
+def lane(rabbit):
+    made = BrokerLane()
     yield made
     made.close()
 
 
-def publish_all(connection) -> int:
-    total = 0
-    while found := publisher.publish_due_events(connection):
-        total += found
-    return total
+def publish_all(lane) -> None:
+    while lane.step():
+        pass
 
 
 def rows():
     return list(OutboxEvent.objects.mongo_find({}).sort("position", 1))
 
 
-def test_it_publishes_what_is_due_and_marks_it(connection, listening, rabbit, waiting):
+def test_it_publishes_what_is_due_and_marks_it(lane, listening, rabbit, waiting):
     (event_id,) = waiting(1, body=b'{"event":"booking.created"}')
-    assert publish_all(connection) == 1
+    publish_all(lane)
     (message,) = take(rabbit, listening, 1)
     assert (message.message_id, message.type) == (str(event_id), "booking.created")
     assert (message.body, message.correlation_id) == (b'{"event":"booking.created"}', "a-request")
@@ -46,75 +43,74 @@ def test_it_publishes_what_is_due_and_marks_it(connection, listening, rabbit, wa
     assert datetime.now(UTC) - row["publishedAt"] < timedelta(seconds=10)
 
 
-def test_nothing_due_publishes_nothing(connection, rabbit):
-    assert publisher.publish_due_events(connection) == 0
+def test_nothing_due_publishes_nothing(lane, rabbit):
+    assert lane.step() == 0
 
 
-def test_events_of_one_booking_leave_in_order(connection, listening, rabbit, waiting, settings):
+def test_events_of_one_booking_leave_in_order(lane, listening, rabbit, waiting, settings):
     settings.EVENTS_BATCH = 7
     expected = [waiting(5) for _ in range(6)]
-    assert publish_all(connection) == 30
+    publish_all(lane)
     order = [message.message_id for message in take(rabbit, listening, 30)]
     for events in expected:
         assert [each for each in order if ObjectId(each) in events] == [str(each) for each in events]
 
 
-def test_an_unroutable_event_stays_backs_off_and_holds_its_successors(connection, rabbit, waiting):
+def test_an_unroutable_event_stays_backs_off_and_holds_its_successors(lane, rabbit, waiting):
     waiting(2)
-    assert publish_all(connection) == 1
+    publish_all(lane)
     first, second = rows()
     assert (first["status"], first["lastError"]) == (Status.WAITING, "no queue is bound for this event")
     assert datetime.now(UTC) < first["dueAt"] < datetime.now(UTC) + timedelta(seconds=2)
     assert second["status"] == Status.WAITING
 
 
-def test_it_goes_out_once_somebody_listens(connection, rabbit, waiting, listening):
+def test_it_goes_out_once_somebody_listens(lane, rabbit, waiting, listening):
     with short_channel(rabbit) as channel:
         channel.queue_unbind(listening, "booking.events", "#")
         waiting(2)
-        assert publish_all(connection) == 1
+        publish_all(lane)
         channel.queue_bind(listening, "booking.events", "#")
     OutboxEvent.objects.mongo_update_many({}, {"$set": {"dueAt": datetime.now(UTC)}})
-    assert publish_all(connection) == 2
+    publish_all(lane)
     assert [message.headers["aggregate_version"] for message in take(rabbit, listening, 2)] == [1, 2]
 
 
-def test_an_event_refused_by_a_full_queue_stays(connection, rabbit, waiting):
+def test_an_event_refused_by_a_full_queue_stays(lane, rabbit, waiting):
     with short_channel(rabbit) as channel:
         arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
         channel.queue_declare("full", arguments=arguments)
         channel.queue_bind("full", "booking.events", "#")
         for _ in range(3):
             waiting(1)
-        publish_all(connection)
+        publish_all(lane)
         channel.queue_delete("full")
     assert sorted(row["status"] for row in rows()) == ["SENT", "WAITING", "WAITING"]
     assert {row["lastError"] for row in rows()} == {"", "the broker refused it (a full queue?)"}
 
 
 def test_what_was_in_flight_when_the_connection_broke_is_due_again_with_the_same_bytes(
-    connection, rabbit, waiting, listening
+    lane, rabbit, waiting, listening
 ):
     waiting(1, body=b'{"n":1}')
     (claimed,) = outbox_claim(Lane.BROKER, limit=1, lease=timedelta(seconds=-1))
-    first = publisher.message(claimed)
-    connection.publish([first])  # and then the publisher dies, before it marks the row
-    assert publish_all(connection) == 1
+    connection = connect()
+    connection.wait(connection.send([message(claimed)]))  # and then the publisher dies, before it marks the row
+    connection.close()
+    publish_all(lane)
     one, two = take(rabbit, listening, 2)
     assert (one.message_id, one.body, one.properties.timestamp) == (two.message_id, two.body, two.properties.timestamp)
 
 
-def test_rows_claimed_on_a_closed_connection_are_given_back(connection, rabbit, waiting, listening):
+def test_rows_sent_on_a_connection_that_closes_are_given_back_and_go_out_on_the_next(lane, rabbit, waiting, listening):
     waiting(1)
-    connection.close()
-    with pytest.raises(BrokerUnavailableError):
-        publisher.publish_due_events(connection)
-    (row,) = rows()
-    assert (row["status"], row["leaseOwner"]) == (Status.WAITING, None)
-    lane = BrokerLane()
-    assert lane.step() == 1
-    lane.close()
-    assert message_count(rabbit, listening) == 1
+    lane.step()
+    waiting(1)
+    lane._connection._schedule(lane._connection._shut)
+    eventually(lambda: not lane._connection.is_open)
+    publish_all(lane)
+    assert {row["status"] for row in rows()} == {Status.SENT}
+    assert message_count(rabbit, listening) >= 2
 
 
 def test_without_a_broker_nothing_is_claimed(settings, waiting):
