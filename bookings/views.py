@@ -11,12 +11,32 @@ from rest_framework.request import Request
 
 from booking_service.api.conditional import check_if_match, etag_for, is_known, not_modified
 from booking_service.api.envelope import success
+from booking_service.api.errors import PreconditionFailed
 from booking_service.api.idempotency import idempotent
 from booking_service.api.pagination import Page, page_from, pagination
+from booking_service.api.schema import documents
 from booking_service.api.views import ServiceViewSet
-from bookings import availability, payments, services, visits
+from bookings import availability, openapi, payments, services, visits
 from bookings.cancellation import Refund
-from bookings.exceptions import BookingNotFound
+from bookings.exceptions import (
+    AlreadyPaid,
+    AlreadyReviewed,
+    BookingNotFound,
+    InvalidTransition,
+    NotCancellable,
+    NotEditable,
+    NotPayable,
+    NotReschedulable,
+    NotReviewable,
+    PatientOverlap,
+    ProviderBusy,
+    ProviderNotFit,
+    RangeTooLarge,
+    RescheduleLimit,
+    RescheduleWindow,
+    RulesViolated,
+    SlotTaken,
+)
 from bookings.lifecycle import Part
 from bookings.queries import list_query, slot_days
 from bookings.reading import Document
@@ -26,6 +46,7 @@ from bookings.serializers import (
     BookingInput,
     NoShowInput,
     ReasonInput,
+    ReportInput,
     RescheduleInput,
     ReviewInput,
     service_report,
@@ -80,33 +101,52 @@ class BookingViewSet(ServiceViewSet):
         return WHO[str(self.action)]
 
     # --- lists -------------------------------------------------------------------------------------------------------
+    @documents(openapi.BOOKINGS, parameters=openapi.FILTERS, paginated=True)
     def list(self, request: Request) -> HttpResponse:
         page = page_from(request)
         found, total = services.bookings_own(actor=caller(request), query=list_query(request.query_params), page=page)
         return _page(found, total, page)
 
+    @documents(openapi.BOOKINGS, paginated=True)
     def upcoming(self, request: Request) -> HttpResponse:
         page = page_from(request)
         return _page(*services.bookings_upcoming(actor=caller(request), page=page), page)
 
+    @documents(openapi.BOOKINGS, paginated=True)
     def history(self, request: Request) -> HttpResponse:
         page = page_from(request)
         return _page(*services.bookings_history(actor=caller(request), page=page), page)
 
+    @documents(openapi.BOOKINGS, parameters=openapi.FILTERS, paginated=True)
     def assigned(self, request: Request) -> HttpResponse:
         return self.list(request)
 
     # --- one booking -------------------------------------------------------------------------------------------------
+    @documents(
+        openapi.BOOKING,
+        body=BookingInput,
+        status=201,
+        refusals=(SlotTaken, PatientOverlap, RulesViolated),
+        example=openapi.booking_example,
+    )
     @idempotent
     def create(self, request: Request) -> HttpResponse:
         booking = services.booking_create(actor=caller(request), wanted=BookingInput.parse(request.data))
         return _booking(booking, "Booking created.", status=201)
 
+    @documents(openapi.BOOKING)
     def retrieve(self, request: Request, booking_id: str) -> HttpResponse:
         booking = services.booking_get(actor=caller(request), booking_id=_id(booking_id))
         tag = etag_for(booking["version"])
         return not_modified(tag) if is_known(request, tag) else success(booking, headers={"ETag": tag})
 
+    @documents(
+        openapi.BOOKING,
+        body=BookingChanges,
+        parameters=openapi.IF_MATCH,
+        refusals=(PreconditionFailed, NotEditable, SlotTaken, PatientOverlap, RulesViolated),
+        example={"specialRequirements": "The lift is out of order."},
+    )
     def update(self, request: Request, booking_id: str) -> HttpResponse:
         booking = services.booking_update(
             actor=caller(request),
@@ -116,6 +156,7 @@ class BookingViewSet(ServiceViewSet):
         )
         return _booking(booking, "Booking updated.")
 
+    @documents(openapi.CANCELLED, body=ReasonInput, refusals=(NotCancellable,), example={"reason": "I feel better."})
     @idempotent
     def cancel(self, request: Request, booking_id: str) -> HttpResponse:
         asked = ReasonInput.parse(request.data or {})
@@ -125,9 +166,16 @@ class BookingViewSet(ServiceViewSet):
         answer = {"booking": booking, "refundDetails": _refund(refund)}
         return success(answer, message="Booking cancelled.", headers={"ETag": etag_for(booking["version"])})
 
+    @documents(openapi.REFUND, refusals=(NotCancellable,))
     def cancellation_preview(self, request: Request, booking_id: str) -> HttpResponse:
         return success(_refund(services.cancellation_preview(actor=caller(request), booking_id=_id(booking_id))))
 
+    @documents(
+        openapi.BOOKING,
+        body=RescheduleInput,
+        refusals=(NotReschedulable, SlotTaken, PatientOverlap, RescheduleWindow, RescheduleLimit, RulesViolated),
+        example=openapi.reschedule_example,
+    )
     @idempotent
     def reschedule(self, request: Request, booking_id: str) -> HttpResponse:
         asked = RescheduleInput.parse(request.data)
@@ -140,42 +188,62 @@ class BookingViewSet(ServiceViewSet):
         )
         return _booking(booking, "Booking rescheduled.")
 
+    @documents(openapi.TIMELINE)
     def timeline(self, request: Request, booking_id: str) -> HttpResponse:
         return success(services.booking_timeline(actor=caller(request), booking_id=_id(booking_id)))
 
+    @documents(
+        openapi.BOOKING,
+        body=ReviewInput,
+        status=201,
+        refusals=(NotReviewable, AlreadyReviewed),
+        example={"stars": 5, "review": "Gentle and on time."},
+    )
     def review(self, request: Request, booking_id: str) -> HttpResponse:
         rating = ReviewInput.parse(request.data)
         booking = services.booking_review(actor=caller(request), booking_id=_id(booking_id), rating=rating)
         return _booking(booking, "Thank you for your review.", status=201)
 
     # --- the visit ---------------------------------------------------------------------------------------------------
+    @documents(openapi.BOOKING, body=AssignInput, refusals=(InvalidTransition, ProviderBusy, ProviderNotFit))
     def assign(self, request: Request, booking_id: str) -> HttpResponse:
         provider_id = AssignInput.parse(request.data)["providerId"]
         booking = visits.booking_assign(actor=caller(request), booking_id=_id(booking_id), provider_id=provider_id)
         return _booking(booking, "Provider assigned.")
 
+    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def confirm(self, request: Request, booking_id: str) -> HttpResponse:
         ReasonInput.parse(request.data or {})
         return _booking(visits.booking_confirm(actor=caller(request), booking_id=_id(booking_id)), "Visit confirmed.")
 
+    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def decline(self, request: Request, booking_id: str) -> HttpResponse:
         reason = ReasonInput.parse(request.data or {}).get("reason", "")
         booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=reason)
         return _booking(booking, "Visit declined.")
 
+    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def en_route(self, request: Request, booking_id: str) -> HttpResponse:
         ReasonInput.parse(request.data or {})
         return _booking(visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id)), "On the way.")
 
+    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def start(self, request: Request, booking_id: str) -> HttpResponse:
         ReasonInput.parse(request.data or {})
         return _booking(visits.booking_start(actor=caller(request), booking_id=_id(booking_id)), "Visit started.")
 
+    @documents(
+        openapi.BOOKING,
+        body=ReportInput,
+        refusals=(InvalidTransition,),
+        example={"observations": "The wound heals well."},
+    )
     def complete(self, request: Request, booking_id: str) -> HttpResponse:
         report = service_report(request.data or {})
         booking = visits.booking_complete(actor=caller(request), booking_id=_id(booking_id), report=report)
         return _booking(booking, "Visit completed.")
 
+    @documents(openapi.BOOKING, body=NoShowInput, refusals=(InvalidTransition,))
     def no_show(self, request: Request, booking_id: str) -> HttpResponse:
         asked = NoShowInput.parse(request.data or {})
         booking = visits.booking_no_show(
@@ -187,11 +255,13 @@ class BookingViewSet(ServiceViewSet):
         return _booking(booking, "No-show recorded.")
 
     # --- payment -----------------------------------------------------------------------------------------------------
+    @documents(openapi.PAYMENT, status=(200, 201), refusals=(AlreadyPaid, NotPayable))
     @idempotent(transactional=False)
     def payment_open(self, request: Request, booking_id: str) -> HttpResponse:
         order, is_new = payments.payment_open(actor=caller(request), booking_id=_id(booking_id))
         return success(order, status=201 if is_new else 200)
 
+    @documents(openapi.PAYMENT)
     def payment(self, request: Request, booking_id: str) -> HttpResponse:
         return success(payments.payment_get(actor=caller(request), booking_id=_id(booking_id)))
 
@@ -201,6 +271,7 @@ class SlotViewSet(ServiceViewSet):
 
     authentication_classes = ()
 
+    @documents(openapi.SLOTS, parameters=openapi.SLOT_RANGE, counted=True, refusals=(RangeTooLarge,))
     def slots(self, request: Request, id_or_slug: str) -> HttpResponse:
         days = slot_days(request.query_params, availability.today())
         offer = availability.slots_offered(

@@ -10,10 +10,21 @@ from rest_framework.request import Request
 from booking_service.api.addresses import client_site
 from booking_service.api.callers import Caller
 from booking_service.api.envelope import Response, success
+from booking_service.api.schema import documents
 from booking_service.api.views import ServiceViewSet
-from patients import serializers, services, sessions
+from patients import openapi, serializers, services, sessions
 from patients.authentication import PatientAuthentication, caller, credentials
-from patients.exceptions import AddressNotFound, PatientNotFound
+from patients.exceptions import (
+    AccountDeactivated,
+    AddressNotFound,
+    DefaultAddressRequired,
+    EmailTaken,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    PatientNotFound,
+    PhoneTaken,
+    TooManyAddresses,
+)
 from patients.permissions import IsPatient, IsPatientOrAdmin
 
 ALIASES = frozenset({"me", "profile"})
@@ -37,20 +48,35 @@ class AccountViewSet(ServiceViewSet):
 
     authentication_classes = ()
 
+    @documents(
+        openapi.SIGNED_IN,
+        body=serializers.RegisterInput,
+        status=201,
+        refusals=(EmailTaken, PhoneTaken),
+        example=openapi.REGISTER_EXAMPLE,
+    )
     def register(self, request: Request) -> Response:
         given = serializers.RegisterInput.parse(request.data)
         patient, signed_in = services.patient_register(**given)
         return success({"patient": patient, **session_tokens(signed_in)}, message=REGISTERED, status=201)
 
+    @documents(
+        openapi.SIGNED_IN,
+        body=serializers.LoginInput,
+        refusals=(InvalidCredentials, AccountDeactivated),
+        example=openapi.LOGIN_EXAMPLE,
+    )
     def login(self, request: Request) -> Response:
         given = serializers.LoginInput.parse(request.data)
         patient, signed_in = services.patient_login(**given, address=client_site(request._request))
         return success({"patient": patient, **session_tokens(signed_in)}, message=SIGNED_IN)
 
+    @documents(openapi.TOKENS, body=serializers.RefreshInput, refusals=(InvalidRefreshToken,))
     def refresh(self, request: Request) -> Response:
         given = serializers.RefreshInput.parse(request.data)
         return success(session_tokens(sessions.session_refresh(refresh_token=given["refreshToken"])))
 
+    @documents(openapi.NOTHING, body=serializers.LogoutInput, refusals=(InvalidRefreshToken,))
     def logout(self, request: Request) -> Response:
         given = serializers.LogoutInput.parse(request.data)
         sessions.session_close(refresh_token=given["refreshToken"], everywhere=given.get("everywhere", False))
@@ -65,17 +91,22 @@ class PatientViewSet(ServiceViewSet):
     def get_permissions(self) -> list[Any]:
         return [IsPatientOrAdmin() if self.action in {"retrieve", "update"} else IsPatient()]
 
+    @documents(openapi.PATIENT)
     def retrieve(self, request: Request, patient_id: str) -> Response:
         return success(
             services.patient_get(actor=caller(request), patient_id=named_patient(caller(request), patient_id))
         )
 
+    @documents(openapi.PATIENT, body=serializers.ProfileInput, refusals=(PhoneTaken,), example=openapi.PROFILE_EXAMPLE)
     def update(self, request: Request, patient_id: str) -> Response:
         changes = serializers.ProfileInput.parse(request.data)
         named = named_patient(caller(request), patient_id)
         patient = services.patient_update(actor=caller(request), patient_id=named, changes=changes)
         return success(patient, message=UPDATED)
 
+    @documents(
+        openapi.TOKENS | {"nullable": True}, body=serializers.PasswordChangeInput, refusals=(InvalidCredentials,)
+    )
     def password(self, request: Request) -> Response:
         given = serializers.PasswordChangeInput.parse(request.data)
         signed_in = services.password_change(
@@ -87,6 +118,7 @@ class PatientViewSet(ServiceViewSet):
         )
         return success(signed_in and session_tokens(signed_in), message=PASSWORD_CHANGED)
 
+    @documents(openapi.STATS)
     def stats(self, request: Request) -> Response:
         return success(services.patient_stats(actor=caller(request)))
 
@@ -97,18 +129,33 @@ class AddressViewSet(ServiceViewSet):
     authentication_classes = (PatientAuthentication,)
     permission_classes = (IsPatient,)
 
+    @documents(openapi.ADDRESSES)
     def list(self, request: Request) -> Response:
         return success(services.address_list(actor=caller(request)))
 
+    @documents(
+        openapi.ADDRESS,
+        body=serializers.SavedAddressInput,
+        status=201,
+        refusals=(TooManyAddresses,),
+        example=openapi.ADDRESS_EXAMPLE,
+    )
     def create(self, request: Request) -> Response:
         given = serializers.SavedAddressInput.parse(request.data)
         return success(services.address_add(actor=caller(request), address=given), message=ADDRESS_ADDED, status=201)
 
+    @documents(
+        openapi.ADDRESS,
+        body=serializers.SavedAddressChange,
+        refusals=(DefaultAddressRequired,),
+        example={"label": "Parents"},
+    )
     def update(self, request: Request, address_id: str) -> Response:
         changes = serializers.SavedAddressChange.parse(request.data)
         address = services.address_update(actor=caller(request), address_id=named_address(address_id), changes=changes)
         return success(address, message=ADDRESS_UPDATED)
 
+    @documents(openapi.NOTHING)
     def destroy(self, request: Request, address_id: str) -> Response:
         services.address_delete(actor=caller(request), address_id=named_address(address_id))
         return success(message=ADDRESS_DELETED)

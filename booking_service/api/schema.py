@@ -160,7 +160,7 @@ class ServiceSchema(AutoSchema):
 
     @property
     def _view_method(self) -> Any:
-        return getattr(self.view, self.view.action)
+        return getattr(self.view, str(vars(self.view)["action"]))
 
     @property
     def _documented(self) -> Operation:
@@ -168,7 +168,7 @@ class ServiceSchema(AutoSchema):
         return operation
 
     def get_operation_id(self) -> str:
-        words = [word for word in re.split(r"[/{}-]+", self.path) if word and word != "api"]
+        words = [word for word in re.split(r"[/{}-]+", self.path) if word and word != "api"] or ["root"]
         return "_".join([self.method.lower(), *words])
 
     def get_tags(self) -> list[str]:
@@ -179,7 +179,7 @@ class ServiceSchema(AutoSchema):
         lines = (self._view_method.__doc__ or "").strip().splitlines()
         return lines[0] if lines else None
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular has it, unlike its own base
         return "\n".join((self._view_method.__doc__ or "").strip().splitlines()[1:]).strip()
 
     def get_auth(self) -> list[dict[str, list[str]]]:
@@ -222,7 +222,7 @@ class ServiceSchema(AutoSchema):
         self.registry.register_on_missing(
             ResolvedComponent(name="Error", type=ResolvedComponent.SCHEMA, schema=ERROR, object="Error")
         )
-        return {**self._refusals(), **self._successes()}
+        return dict(sorted({**self._refusals(), **self._successes()}.items()))
 
     def _successes(self) -> Json:
         operation, given = self._documented, self.get_response_serializers()
