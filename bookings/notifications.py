@@ -17,6 +17,8 @@ NOTICE = {
     NotificationKind.REMINDER_24H: timedelta(hours=24),
     NotificationKind.REMINDER_2H: timedelta(hours=2),
 }
+# From here on the next reminder says it better.
+TOO_LATE = {NotificationKind.REMINDER_24H: timedelta(hours=2), NotificationKind.REMINDER_2H: timedelta(0)}
 BATCH = 200
 CHANNELS = ("EMAIL", "SMS", "PUSH", "WHATSAPP")
 
@@ -47,8 +49,10 @@ def _reminders_of(kind: NotificationKind) -> int:
 
 def _remind(booking: Mapping[str, Any], kind: NotificationKind, now: datetime) -> str | None:
     """Note the reminder and send it, if the booking is still there for that time and nobody else did."""
-    state = "SENT" if _fixed_at(booking) <= booking["startsAt"] - NOTICE[kind] else "NOT_NEEDED"
-    unchanged = {"status": booking["status"], "startsAt": booking["startsAt"], f"reminders.{kind}": None}
+    starts_at = booking["startsAt"]
+    is_needed = _fixed_at(booking) <= starts_at - NOTICE[kind] and now < starts_at - TOO_LATE[kind]
+    state = "SENT" if is_needed else "NOT_NEEDED"
+    unchanged = {"status": booking["status"], "startsAt": starts_at, f"reminders.{kind}": None}
     noted = repositories.booking_note(booking["_id"], unchanged, {f"reminders.{kind}": {"state": state, "at": now}})
     if noted is None:
         return None

@@ -1,0 +1,145 @@
+"""manage.py send_reminders, and what became of notifications."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+
+from bookings import notifications, services
+from bookings.notifications import UnknownNotification, reminder_is_current
+from tests.factories import booking_made, tomorrow
+from tests.integration.bookings.parallel import in_parallel
+
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+VISIT = tomorrow(10, days=3)
+
+
+def remind():
+    output = io.StringIO()
+    call_command("send_reminders", stdout=output)
+    return output.getvalue().splitlines()
+
+
+@pytest.fixture
+def booking(asha):
+    return booking_made(asha, startsAt=VISIT)
+
+
+@pytest.fixture
+def kinds(documents):
+    """The kinds of notification that left, oldest first."""
+
+    def told():
+        import json
+
+        rows = documents("outbox").find({"type": "notification.send"}).sort("_id")
+        return [json.loads(bytes(row["body"]))["kind"] for row in rows]
+
+    return told
+
+
+def test_each_reminder_goes_out_once_at_its_time(outbox, booking, at, kinds):
+    for now, expected in [
+        (VISIT - 24 * HOUR - SECOND, ["REMINDER_24H: 0", "REMINDER_2H: 0"]),
+        (VISIT - 24 * HOUR, ["REMINDER_24H: 1", "REMINDER_2H: 0"]),
+        (VISIT - 23 * HOUR, ["REMINDER_24H: 0", "REMINDER_2H: 0"]),
+        (VISIT - 2 * HOUR - SECOND, ["REMINDER_24H: 0", "REMINDER_2H: 0"]),
+        (VISIT - 2 * HOUR, ["REMINDER_24H: 0", "REMINDER_2H: 1"]),
+        (VISIT - SECOND, ["REMINDER_24H: 0", "REMINDER_2H: 0"]),
+        (VISIT, ["REMINDER_24H: 0", "REMINDER_2H: 0"]),
+    ]:
+        at(now)
+        assert remind() == expected, now
+    assert kinds() == ["CONFIRMATION", "REMINDER_24H", "REMINDER_2H"]
+
+
+def test_a_reminder_is_no_change_of_the_booking(outbox, asha, booking, at, documents):
+    at(VISIT - HOUR)
+    remind()
+
+    assert documents("nursebookings").find_one({"_id": booking["_id"]})["version"] == 1
+    assert "reminders" not in services.booking_get(actor=asha, booking_id=booking["_id"])
+
+
+def test_reminders_follow_a_moved_visit(outbox, asha, booking, at, kinds):
+    at(VISIT - 24 * HOUR)
+    remind()
+    services.booking_reschedule(actor=asha, booking_id=booking["_id"], starts_at=VISIT + 72 * HOUR)
+    assert remind() == ["REMINDER_24H: 0", "REMINDER_2H: 0"]
+    at(VISIT + 69 * HOUR)
+    assert remind() == ["REMINDER_24H: 1", "REMINDER_2H: 0"]
+    at(VISIT + 71 * HOUR)
+    assert remind() == ["REMINDER_24H: 0", "REMINDER_2H: 1"]
+    assert kinds() == ["CONFIRMATION", "REMINDER_24H", "RESCHEDULE", "REMINDER_24H", "REMINDER_2H"]
+
+
+def test_a_cancelled_visit_is_not_reminded_of(outbox, asha, booking, at, kinds):
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    at(VISIT - HOUR)
+
+    assert remind() == ["REMINDER_24H: 0", "REMINDER_2H: 0"]
+    assert kinds() == ["CONFIRMATION", "CANCELLATION"]
+
+
+def test_who_books_late_is_not_reminded_of_a_day_ahead(outbox, asha, documents, at, kinds):
+    booking = booking_made(asha, startsAt=VISIT)
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"createdAt": VISIT - 3 * HOUR}})
+    at(VISIT - HOUR)
+
+    assert remind() == ["REMINDER_24H: 0", "REMINDER_2H: 1"]
+    assert kinds() == ["CONFIRMATION", "REMINDER_2H"]
+
+
+def test_a_command_that_ran_late_sends_only_the_last_reminder(outbox, booking, at, kinds):
+    at(VISIT - HOUR)
+
+    assert remind() == ["REMINDER_24H: 0", "REMINDER_2H: 1"]
+    assert kinds() == ["CONFIRMATION", "REMINDER_2H"]
+
+
+def test_parallel_runs_remind_once(outbox, asha, booking, at, kinds, monkeypatch):
+    monkeypatch.setattr(notifications, "BATCH", 2)
+    for hour in range(11, 18):
+        booking_made(asha, startsAt=tomorrow(hour, days=3))
+    at(VISIT - 3 * HOUR)
+
+    results = in_parallel([notifications.reminders_send] * 4)
+
+    assert not [result for result in results if isinstance(result, Exception)]
+    assert sum(sent for result in results for kind, sent in result.items() if kind == "REMINDER_24H") == 8
+    assert kinds().count("REMINDER_24H") == 8
+
+
+@pytest.mark.parametrize("hours", [0, 1, -1])
+def test_a_reminder_that_waited_is_checked_before_it_is_delivered(asha, booking, at, hours):
+    booking_id = booking["_id"]
+    at(VISIT - hours * HOUR)
+
+    assert reminder_is_current(booking_id=booking_id, starts_at=VISIT) is (hours > 0)
+    assert not reminder_is_current(booking_id=booking_id, starts_at=VISIT + HOUR)
+    services.booking_cancel(actor=asha, booking_id=booking_id)
+    assert not reminder_is_current(booking_id=booking_id, starts_at=VISIT)
+
+
+def test_it_notes_what_became_of_a_notification(asha, booking):
+    report = {"booking_id": booking["_id"], "kind": "confirmation", "channel": "sms"}
+    when = datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+    notifications.notification_recorded(**report, delivered=False)
+    assert shown(asha, booking)["SMS"]["status"] == "FAILED"
+    notifications.notification_recorded(**report, delivered=True, sent_at=when)
+    notifications.notification_recorded(**report, delivered=False)
+
+    assert shown(asha, booking) == {"SMS": {"status": "SENT", "at": when}}
+    assert services.booking_get(actor=asha, booking_id=booking["_id"])["version"] == 1
+
+
+def shown(asha, booking):
+    return services.booking_get(actor=asha, booking_id=booking["_id"])["notifications"]["CONFIRMATION"]
+
+
+@pytest.mark.parametrize(("kind", "channel"), [("$set", "SMS"), ("CONFIRMATION", "a.b"), ("GREETING", "SMS")])
+def test_it_refuses_a_report_of_what_it_never_sent(booking, kind, channel):
+    with pytest.raises(UnknownNotification):
+        notifications.notification_recorded(booking_id=booking["_id"], kind=kind, channel=channel, delivered=True)

@@ -1,0 +1,398 @@
+"""POST and GET /api/bookings/:id/payment, and what the payment service reports."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from bson import ObjectId
+
+from booking_service.api.callers import SYSTEM
+from booking_service.djongo.transaction import atomic, in_transaction
+from booking_service.partners import payments as partner
+from booking_service.partners.exceptions import PaymentServiceDown
+from booking_service.partners.payments import OrderStatus, PaymentOrder
+from bookings import payments, services, visits
+from bookings.exceptions import AlreadyPaid, BookingNotFound, NotPayable, PaymentAmountMismatch
+from tests.factories import booking_made, service_made, tomorrow
+from tests.integration.bookings.parallel import in_parallel
+
+PRICE = Decimal("677.14")
+
+
+class PaymentService:
+    """The payment service, in place of its HTTP client: one order for each key."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, PaymentOrder] = {}
+        self.is_down = False
+        self.while_working = lambda: None
+        self.expires_at = None
+
+    def order_open(self, *, booking_id, patient_id, amount, currency, idempotency_key):
+        assert not in_transaction(), "a transaction is held open while another service works"
+        if self.is_down:
+            raise PaymentServiceDown
+        self.while_working()
+        number = len(self.orders) + 1
+        order = PaymentOrder(
+            f"order-{number}",
+            booking_id,
+            amount,
+            currency,
+            OrderStatus.OPEN,
+            "https://pay.example.com",
+            self.expires_at,
+        )
+        return self.orders.setdefault(idempotency_key, order)
+
+
+@pytest.fixture
+def payment_service(monkeypatch):
+    service = PaymentService()
+    monkeypatch.setattr(partner, "order_open", service.order_open)
+    return service
+
+
+@pytest.fixture
+def booking(asha):
+    return booking_made(asha, startsAt=tomorrow(days=3))
+
+
+@pytest.fixture
+def kept(documents, booking):
+    """The stored booking, as it is now."""
+    return lambda: documents("nursebookings").find_one({"_id": booking["_id"]})
+
+
+@pytest.fixture
+def post(api, asha, booking):
+    return lambda **headers: api(asha)("POST", f"/bookings/{booking['_id']}/payment", **headers)
+
+
+def completed(booking, transaction="txn-1", amount=PRICE, **more):
+    return payments.payment_completed(
+        booking_id=booking["_id"], transaction_id=transaction, amount=Decimal(amount), **more
+    )
+
+
+# --- the order -------------------------------------------------------------------------------------------------------
+def test_it_opens_an_order_and_returns_it_again(api, asha, booking, post, payment_service, kept):
+    first, second = post(), post()
+
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.body["data"]["orderId"] == second.body["data"]["orderId"] == "order-1"
+    assert first.body["data"]["amount"] == 677.14
+    assert first.body["data"]["checkoutUrl"] == "https://pay.example.com"
+    assert len(payment_service.orders) == 1
+    assert kept()["payment"]["order"]["orderId"] == "order-1"
+    read = api(asha)("GET", f"/bookings/{booking['_id']}/payment").body["data"]
+    assert (read["status"], read["orderId"], read["method"]) == ("PENDING", "order-1", "ONLINE")
+
+
+def test_a_failed_payment_is_followed_by_a_new_order(booking, post, payment_service, kept):
+    post()
+    payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-0")
+    assert kept()["payment"]["status"] == "FAILED"
+
+    again = post()
+
+    assert (again.status_code, again.body["data"]["orderId"]) == (201, "order-2")
+    assert completed(booking)["payment"]["status"] == "PAID"
+
+
+def test_another_amount_is_another_order(asha, post, booking, payment_service):
+    service_made(
+        "IV_DRIP",
+        pricing={
+            "basePrice": 499,
+            "currency": "INR",
+            "surgePricing": {"enabled": True, "surgeMultiplier": 2, "surgeHours": [{"start": "18:00", "end": "22:00"}]},
+        },
+    )
+    other = booking_made(asha, serviceType="IV_DRIP")
+    first, _ = payments.payment_open(actor=asha, booking_id=other["_id"])
+    services.booking_reschedule(actor=asha, booking_id=other["_id"], starts_at=tomorrow(18))
+
+    second, is_new = payments.payment_open(actor=asha, booking_id=other["_id"])
+
+    assert is_new
+    assert first["orderId"] != second["orderId"]
+    assert second["amount"] == Decimal("1354.29")
+
+
+def test_an_order_that_ran_out_is_followed_by_a_new_one(post, payment_service, at):
+    payment_service.expires_at = datetime.now(UTC) + timedelta(minutes=15)
+    assert post().body["data"]["orderId"] == "order-1"
+    assert post().body["data"]["orderId"] == "order-1"
+
+    at(datetime.now(UTC) + timedelta(minutes=16))
+
+    assert post().body["data"]["orderId"] == "order-2"
+
+
+def test_parallel_calls_open_one_order(asha, booking, payment_service):
+    results = in_parallel([lambda: payments.payment_open(actor=asha, booking_id=booking["_id"])] * 10)
+
+    assert {order["orderId"] for order, _is_new in results} == {"order-1"}
+    assert len(payment_service.orders) == 1
+
+
+def test_the_payment_service_down_is_said_and_changes_nothing(post, payment_service, kept):
+    before = kept()
+    payment_service.is_down = True
+
+    answer = post(Idempotency_Key="k-1")
+
+    assert (answer.status_code, answer.body["code"]) == (503, "PAYMENT_SERVICE_DOWN")
+    assert answer["Retry-After"]
+    assert kept() == before
+    payment_service.is_down = False
+    assert post(Idempotency_Key="k-1").status_code == 201
+
+
+def test_a_paid_booking_is_not_paid_again(booking, post, payment_service):
+    completed(booking)
+
+    assert (post().status_code, post().body["code"]) == (409, "ALREADY_PAID")
+    payments.payment_refunded(booking_id=booking["_id"], amount=PRICE)
+    assert post().body["code"] == "ALREADY_PAID"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "CANCELLED"},
+        {"status": "FAILED"},
+        {"status": "NO_SHOW"},
+        {"payment": {"status": "PENDING", "method": "CASH"}},
+        {"payment": {"status": "PENDING", "method": "INSURANCE"}},
+        {"pricing": None},
+    ],
+)
+def test_what_cannot_be_paid_online_is_refused(booking, post, payment_service, documents, changes):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": changes})
+
+    answer = post()
+
+    assert (answer.status_code, answer.body["code"]) == (409, "NOT_PAYABLE")
+    assert payment_service.orders == {}
+
+
+def test_an_old_booking_without_a_method_becomes_online(booking, post, payment_service, documents, kept):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"payment": None}})
+
+    assert post().status_code == 201
+    assert kept()["payment"]["method"] == "ONLINE"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "refusal"),
+    [
+        (lambda actor, booking_id: services.booking_cancel(actor=actor, booking_id=booking_id), NotPayable),
+        (
+            lambda _actor, booking_id: payments.payment_completed(
+                booking_id=booking_id, transaction_id="txn-1", amount=PRICE
+            ),
+            AlreadyPaid,
+        ),
+    ],
+)
+def test_what_happened_while_the_order_was_opened_counts(asha, booking, payment_service, meanwhile, refusal, kept):
+    payment_service.while_working = lambda: meanwhile(asha, booking["_id"])
+
+    with pytest.raises(refusal):
+        payments.payment_open(actor=asha, booking_id=booking["_id"])
+
+    assert "order" not in kept()["payment"]
+
+
+# --- completed -------------------------------------------------------------------------------------------------------
+def test_a_payment_is_marked_once_and_the_search_begins(booking, kept, documents, asha):
+    paid_at = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    for _ in range(3):
+        completed(booking, method="UPI", paid_at=paid_at)
+
+    after = kept()
+    assert after["status"] == "SEARCHING"
+    assert after["payment"]["status"] == "PAID"
+    assert after["payment"]["method"] == "UPI"
+    assert after["payment"]["paidAmount"].to_decimal() == PRICE
+    assert after["payment"]["paidAt"].replace(tzinfo=UTC) == paid_at
+    assert after["version"] == 2
+    assert [entry["to"] for entry in after["timeline"]] == ["REQUESTED", "SEARCHING"]
+    spent = documents("patients").find_one({"_id": asha.id})["totalSpent"]
+    assert Decimal(str(spent)) == PRICE
+
+
+def test_twenty_parallel_deliveries_count_once(booking, kept, documents, asha):
+    results = in_parallel([lambda: completed(booking)] * 20)
+
+    assert not [result for result in results if isinstance(result, Exception)]
+    assert kept()["version"] == 2
+    assert Decimal(str(documents("patients").find_one({"_id": asha.id})["totalSpent"])) == PRICE
+
+
+@pytest.mark.parametrize("status", ["SEARCHING", "ASSIGNED", "CONFIRMED", "EN_ROUTE", "IN_PROGRESS", "COMPLETED"])
+def test_a_payment_later_in_life_leaves_the_status(booking, kept, documents, outbox, status):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": status}})
+
+    completed(booking)
+
+    assert (kept()["status"], kept()["payment"]["status"]) == (status, "PAID")
+    assert outbox.types("PARTNER").count("refund.request") == 0
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "FAILED", "NO_SHOW"])
+def test_a_payment_that_comes_too_late_goes_back_once(booking, kept, documents, outbox, status):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": status}})
+
+    for _ in range(3):
+        completed(booking)
+
+    after = kept()
+    assert (after["status"], after["payment"]["status"]) == (status, "PAID")
+    assert (after["refund"]["status"], after["refund"]["amount"].to_decimal()) == ("REQUESTED", PRICE)
+    assert after["refund"]["reason"] == f"PAID_AFTER_{status}"
+    assert outbox.types().count("booking.refund_requested") == 1
+    assert outbox.types("PARTNER").count("refund.request") == 1
+
+
+@pytest.mark.parametrize("amount", ["677.13", "677.15", "0", "1354.28"])
+def test_another_amount_is_not_marked_but_flagged(booking, kept, documents, amount, asha):
+    for _ in range(2):
+        with pytest.raises(PaymentAmountMismatch), atomic():
+            completed(booking, amount=amount)
+        payments.payment_discrepancy_record(booking_id=booking["_id"], transaction_id="txn-1", amount=Decimal(amount))
+
+    after = kept()
+    assert (after["status"], after["payment"]["status"]) == ("REQUESTED", "PENDING")
+    assert after["payment"]["needsStaff"] is True
+    [flag] = after["payment"]["discrepancies"]
+    assert (flag["transactionId"], flag["amount"].to_decimal()) == ("txn-1", Decimal(amount))
+    assert Decimal(str(documents("patients").find_one({"_id": asha.id})["totalSpent"])) == 0
+    assert completed(booking, transaction="txn-2")["payment"]["status"] == "PAID"
+
+
+def test_a_second_transaction_for_a_paid_booking_is_for_staff(booking, kept):
+    completed(booking)
+
+    with pytest.raises(PaymentAmountMismatch):
+        completed(booking, transaction="txn-2")
+
+    assert kept()["payment"]["transactionId"] == "txn-1"
+
+
+def test_a_payment_for_no_booking_is_refused():
+    with pytest.raises(BookingNotFound):
+        completed({"_id": ObjectId()})
+    with pytest.raises(BookingNotFound):
+        payments.payment_failed(booking_id=ObjectId())
+
+
+# --- order of events -------------------------------------------------------------------------------------------------
+def test_a_late_failure_takes_nothing_back(booking, kept):
+    completed(booking)
+    before = kept()
+
+    payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-0")
+
+    assert kept() == before
+
+
+def test_a_failure_counts_once_and_needs_no_transaction(booking, kept):
+    for _ in range(3):
+        payments.payment_failed(booking_id=booking["_id"])
+
+    assert kept()["payment"]["status"] == "FAILED"
+    assert kept()["payment"]["attempt"] == 2
+    assert "failedTransactionId" not in kept()["payment"]
+
+
+def reports(booking):
+    return {
+        "completed": lambda: completed(booking),
+        "failed": lambda: payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-0"),
+        "refunded": lambda: payments.payment_refunded(booking_id=booking["_id"], amount=PRICE),
+    }
+
+
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["completed", "completed", "failed", "refunded", "refunded"]))[::7]
+)
+def test_whatever_the_order_of_deliveries_it_ends_refunded(booking, kept, order, documents, asha):
+    for name in order:
+        reports(booking)[name]()
+
+    after = kept()
+    assert after["payment"]["status"] == "REFUNDED"
+    assert after["refund"]["status"] == "REFUNDED"
+    assert after["payment"]["transactionId"] == "txn-1"
+    assert Decimal(str(documents("patients").find_one({"_id": asha.id})["totalSpent"])) == 0
+
+
+# --- refunds ---------------------------------------------------------------------------------------------------------
+def test_a_refund_ends_with_the_patient(asha, booking, kept):
+    completed(booking)
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    assert kept()["refund"]["status"] == "REQUESTED"
+    at = datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+    payments.payment_refunded(booking_id=booking["_id"], amount=PRICE, refunded_at=at)
+
+    assert (kept()["refund"]["status"], kept()["payment"]["status"]) == ("REFUNDED", "REFUNDED")
+    assert kept()["refund"]["refundedAt"].replace(tzinfo=UTC) == at
+
+
+def test_a_refund_that_nobody_would_make_is_a_case_for_staff(asha, booking, kept):
+    completed(booking)
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+
+    for _ in range(2):
+        payments.refund_needs_staff(booking_id=booking["_id"], reason="PAYMENT_SERVICE_DOWN")
+
+    assert kept()["refund"]["status"] == "NEEDS_STAFF"
+    assert kept()["refund"]["problem"] == "PAYMENT_SERVICE_DOWN"
+    payments.payment_refunded(booking_id=booking["_id"], amount=PRICE)
+    assert kept()["refund"]["status"] == "REFUNDED"
+    payments.refund_needs_staff(booking_id=booking["_id"])
+    assert kept()["refund"]["status"] == "REFUNDED"
+
+
+def test_a_cancellation_and_a_payment_at_once_refund_once(asha, booking, kept, outbox):
+    results = in_parallel(
+        [
+            lambda: services.booking_cancel(actor=asha, booking_id=booking["_id"]),
+            lambda: completed(booking),
+        ]
+    )
+
+    if kept()["status"] != "CANCELLED":  # the payment won, and the cancellation was told so
+        assert isinstance(results[0], Exception)
+        services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    after = kept()
+    assert (after["status"], after["payment"]["status"], after["refund"]["status"]) == (
+        "CANCELLED",
+        "PAID",
+        "REQUESTED",
+    )
+    assert outbox.types("PARTNER").count("refund.request") == 1
+
+
+def test_the_refund_request_names_the_transaction(asha, booking, documents):
+    completed(booking)
+    services.booking_cancel(actor=asha, booking_id=booking["_id"], reason="gangrene")
+
+    row = documents("outbox").find_one({"type": "refund.request"})
+
+    assert b"txn-1" in bytes(row["body"])
+    assert b"gangrene" not in bytes(row["body"])
+
+
+def test_payment_and_visit_do_not_disturb_each_other(asha, nurse, admin, booking, kept):
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    completed(booking)
+    visits.booking_confirm(actor=nurse, booking_id=booking["_id"])
+
+    assert (kept()["status"], kept()["payment"]["status"]) == ("CONFIRMED", "PAID")
+    assert SYSTEM.id is None

@@ -1,0 +1,114 @@
+"""GET /api/services/:idOrSlug/slots."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.factories import VisitInput, booking_made, patient_made, service_made, tomorrow
+
+SURGE = {"enabled": True, "surgeMultiplier": 2, "surgeHours": [{"start": "18:00", "end": "22:00"}]}
+
+
+def day(days=1):
+    return (tomorrow(12, days=days) + timedelta(hours=5, minutes=30)).date().isoformat()
+
+
+def slots(api, query="", service="wound-dressing"):
+    return api("GET", f"/services/{service}/slots?{query}")
+
+
+@pytest.fixture
+def public(api, asha):
+    client = api(asha)
+    client.headers = {}
+    return client
+
+
+def test_it_offers_a_day_to_anybody(public):
+    answer = slots(public, f"from={day()}&to={day()}&city=Bangalore")
+
+    assert answer.status_code == 200, answer.body
+    found = answer.body["data"]["slots"]
+    assert answer.body["count"] == len(found) == 32
+    assert found[8] == {
+        "startsAt": tomorrow(10).isoformat().replace("+00:00", ".000Z"),
+        "endsAt": tomorrow(10, 30).isoformat().replace("+00:00", ".000Z"),
+        "available": True,
+        "price": 677.14,
+        "surgeApplied": False,
+    }
+    assert "reason" not in answer.body["data"]
+
+
+def test_it_offers_a_week_by_default_and_31_days_at_most(public):
+    week = slots(public).body["data"]["slots"]
+    assert {slot["startsAt"][:10] for slot in week} >= {day(2), day(5)}
+    assert slots(public, f"from={day()}&to={day(31)}").status_code == 200
+    too_much = slots(public, f"from={day()}&to={day(32)}")
+    assert (too_much.status_code, too_much.body["code"]) == (422, "RANGE_TOO_LARGE")
+
+
+def test_every_slot_can_be_booked_at_its_price(public, api, asha):
+    service_made("IV_DRIP", pricing={"basePrice": 499, "currency": "INR", "surgePricing": SURGE})
+    found = slots(public, f"from={day()}&to={day()}", service="iv-drip").body["data"]["slots"]
+
+    for slot in (found[0], next(slot for slot in found if slot["surgeApplied"]), found[-1]):
+        body = VisitInput(serviceType="IV_DRIP", startsAt=slot["startsAt"])
+        made = api(asha)("POST", "/bookings", body)
+        assert made.status_code == 201, made.body
+        assert made.body["data"]["pricing"]["payableAmount"] == slot["price"]
+        assert made.body["data"]["endsAt"] == slot["endsAt"]
+
+
+def test_it_marks_what_is_taken(public, asha, ravi):
+    service_made("IV_DRIP", availability__capacityPerSlot=2)
+    query = f"from={day()}&to={day()}&city=bangalore"
+    booking_made(asha, serviceType="IV_DRIP", startsAt=tomorrow(10, 15))
+    assert all(slot["available"] for slot in slots(public, query, "iv-drip").body["data"]["slots"])
+
+    booking_made(ravi, serviceType="IV_DRIP", startsAt=tomorrow(10, 15))
+
+    found = slots(public, query, "iv-drip").body["data"]["slots"]
+    taken = [slot["startsAt"] for slot in found if not slot["available"]]
+    assert taken == [tomorrow(10, minute).isoformat().replace("+00:00", ".000Z") for minute in (0, 30)]
+    elsewhere = slots(public, f"from={day()}&to={day()}&city=Mumbai", "iv-drip").body["data"]["slots"]
+    anywhere = slots(public, f"from={day()}&to={day()}", "iv-drip").body["data"]["slots"]
+    assert all(slot["available"] for slot in elsewhere + anywhere)
+
+
+def test_an_empty_answer_says_why(public, asha, documents):
+    service_made(
+        "IV_DRIP",
+        availability__capacityPerSlot=1,
+        availability__availableHours={"start": "10:00", "end": "10:30"},
+    )
+    ask = lambda query, service="iv-drip": slots(public, query, service).body["data"]  # noqa: E731
+    one_day = f"from={day()}&to={day()}"
+
+    assert ask(f"{one_day}&city=Atlantis") == {"slots": [], "reason": "CITY_NOT_SERVED"}
+    assert ask(f"from={day(-2)}&to={day(-2)}") == {"slots": [], "reason": "LEAD_TIME"}
+    assert ask(f"from={day(200)}&to={day(200)}") == {"slots": [], "reason": "CLOSED"}
+    booking_made(asha, serviceType="IV_DRIP")
+    assert ask(f"{one_day}&city=Bangalore") == {"slots": [], "reason": "FULL"}
+    booking_made(patient_made(), serviceType="IV_DRIP", serviceLocation={"address": {"city": "Mumbai"}})
+    assert ask(one_day) == {"slots": [], "reason": "FULL"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["from=banana", "to=2026-02-30", "from=2026-12-05&to=2026-12-01", "from=2026-12-01T10:00", "from=0001-01-01"],
+)
+def test_it_refuses_odd_ranges(public, query):
+    assert slots(public, query).status_code == 400
+
+
+def test_a_service_that_is_not_there_has_no_slots(public):
+    assert slots(public, service="aura-reading").status_code == 404
+    service_made("IV_DRIP", availability__isActive=False)
+    assert slots(public, service="iv-drip").status_code == 404
+
+
+def test_instants_name_their_local_day(public):
+    found = slots(public, f"from={day()}T00:30:00%2B05:30&to={day()}T23:00:00%2B05:30").body["data"]["slots"]
+
+    assert len(found) == 32

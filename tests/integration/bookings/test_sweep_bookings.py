@@ -1,0 +1,188 @@
+"""manage.py sweep_bookings."""
+
+import io
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import ObjectId
+from django.core.management import CommandError, call_command
+
+from bookings import services, sweeping, visits
+from tests.factories import booking_made, tomorrow
+from tests.integration.bookings.parallel import in_parallel
+
+
+def sweep():
+    output = io.StringIO()
+    call_command("sweep_bookings", stdout=output)
+    return output.getvalue().splitlines()
+
+
+@pytest.fixture
+def age(documents):
+    """Moves a booking's instants into the past."""
+
+    def make_older(booking, **ago):
+        fields = {name: datetime.now(UTC) - delta for name, delta in ago.items()}
+        documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": fields})
+
+    return make_older
+
+
+@pytest.fixture
+def stored(documents):
+    return lambda booking: documents("nursebookings").find_one({"_id": booking["_id"]})
+
+
+MINUTE = timedelta(minutes=1)
+
+
+def test_it_fails_what_nobody_was_found_for_and_pays_it_back(asha, ravi, paid, age, stored, outbox, claims):
+    unpaid = booking_made(asha, paymentMethod="CASH")
+    searched = booking_made(ravi)
+    paid(searched["_id"])
+    still_time = booking_made(asha, startsAt=tomorrow(days=2), paymentMethod="CASH")
+    for booking in (unpaid, searched):
+        age(booking, startsAt=MINUTE)
+
+    assert sweep()[0] == "failed: 2 (overtaken: 0)"
+
+    assert [stored(booking)["status"] for booking in (unpaid, searched, still_time)] == [
+        "FAILED",
+        "FAILED",
+        "REQUESTED",
+    ]
+    assert [entry["to"] for entry in stored(unpaid)["timeline"]] == ["REQUESTED", "SEARCHING", "FAILED"]
+    assert stored(unpaid)["timeline"][-1]["role"] == "SYSTEM"
+    assert "refund" not in stored(unpaid)
+    assert stored(searched)["refund"]["status"] == "REQUESTED"
+    assert stored(searched)["refund"]["reason"] == "NO_PROVIDER_FOUND"
+    assert outbox.types().count("booking.cancelled") == 2
+    assert outbox.types("PARTNER").count("refund.request") == 1
+    assert len(claims()) == 6
+    before = outbox.types()
+    assert sweep()[0] == "failed: 0 (overtaken: 0)"
+    assert outbox.types() == before
+
+
+def test_an_assigned_visit_is_left_alone(asha, nurse, admin, age, stored):
+    booking = booking_made(asha, paymentMethod="CASH")
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    age(booking, startsAt=MINUTE)
+
+    sweep()
+
+    assert stored(booking)["status"] == "ASSIGNED"
+
+
+def test_it_cancels_what_was_to_be_paid_online_and_was_not(asha, paid, age, stored, outbox, claims):
+    made = {
+        name: booking_made(asha, startsAt=tomorrow(9 + n), **more)
+        for n, (name, more) in enumerate(
+            {"late": {}, "in_time": {}, "cash": {"paymentMethod": "CASH"}, "paid": {}}.items()
+        )
+    }
+    paid(made["paid"]["_id"])
+    for name in ("late", "cash", "paid"):
+        age(made[name], createdAt=30 * MINUTE)
+    age(made["in_time"], createdAt=29 * MINUTE)
+
+    assert sweep()[1] == "cancelled as unpaid: 1 (overtaken: 0)"
+
+    statuses = {name: stored(booking)["status"] for name, booking in made.items()}
+    assert statuses == {"late": "CANCELLED", "in_time": "REQUESTED", "cash": "REQUESTED", "paid": "SEARCHING"}
+    cancellation = stored(made["late"])["cancellation"]
+    assert (cancellation["cancelledBy"], cancellation["reason"]) == ("SYSTEM", "NOT_PAID")
+    assert outbox.types().count("booking.cancelled") == 1
+    assert len(claims()) == 18
+
+
+def test_a_payment_just_in_time_saves_the_booking(asha, paid, age, stored, monkeypatch):
+    booking = booking_made(asha)
+    age(booking, createdAt=31 * MINUTE)
+    seen = services.booking_of
+
+    def paid_first(actor, booking_id):
+        paid(booking_id)
+        return seen(actor, booking_id)
+
+    monkeypatch.setattr(services, "booking_of", paid_first)
+
+    assert sweep()[1] == "cancelled as unpaid: 0 (overtaken: 1)"
+    assert stored(booking)["status"] == "SEARCHING"
+
+
+def test_it_goes_on_in_batches(asha, age, monkeypatch, documents):
+    monkeypatch.setattr(sweeping, "BATCH", 2)
+    for hour in range(7, 12):
+        age(booking_made(asha, startsAt=tomorrow(hour)), createdAt=31 * MINUTE)
+
+    assert sweep()[1] == "cancelled as unpaid: 5 (overtaken: 0)"
+    assert documents("nursebookings").count_documents({"status": "CANCELLED"}) == 5
+
+
+def test_two_sweeps_at_once_change_each_booking_once(asha, age, outbox):
+    for hour in range(7, 15):
+        age(booking_made(asha, startsAt=tomorrow(hour)), createdAt=31 * MINUTE)
+
+    results = in_parallel([sweeping.sweep_unpaid] * 4)
+
+    assert sum(swept.changed for swept in results) == 8
+    assert outbox.types().count("booking.cancelled") == 8
+
+
+def test_two_processes_at_once_change_each_booking_once(asha, age, outbox, process_environment):
+    for hour in range(7, 15):
+        age(booking_made(asha, startsAt=tomorrow(hour)), createdAt=31 * MINUTE)
+    command = [sys.executable, "manage.py", "sweep_bookings"]
+
+    pods = [
+        subprocess.Popen(command, env=process_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [pod.communicate(timeout=120) for pod in pods]
+
+    assert [pod.returncode for pod in pods] == [0, 0], outputs
+    assert outbox.types().count("booking.cancelled") == 8
+
+
+def test_one_booking_that_resists_does_not_keep_the_others_waiting(asha, age, documents):
+    broken, sound = (booking_made(asha, startsAt=tomorrow(hour)) for hour in (9, 11))
+    for booking in (broken, sound):
+        age(booking, createdAt=31 * MINUTE)
+    documents("nursebookings").update_one({"_id": broken["_id"]}, {"$set": {"timeline": "gone"}})
+
+    with pytest.raises(CommandError, match=str(broken["_id"])):
+        sweep()
+
+    assert documents("nursebookings").find_one({"_id": sound["_id"]})["status"] == "CANCELLED"
+
+
+def test_it_frees_claims_that_no_booking_stands_behind(asha, claims, documents, caplog):
+    kept = booking_made(asha)
+    held = claims()
+    expires_at = tomorrow(days=5)
+    orphan, leftover = ObjectId(), kept["_id"]
+    documents("slotclaims").insert_many(
+        [
+            {"_id": "person:x:1", "booking": orphan, "expiresAt": expires_at},
+            {"_id": "person:x:2", "booking": orphan, "expiresAt": expires_at},
+            {"_id": "provider:y:1", "booking": leftover, "expiresAt": expires_at},
+        ]
+    )
+
+    assert sweep()[2] == "orphaned claims freed: 3"
+
+    assert claims() == held
+    assert caplog.text.count("orphaned_claims_freed") == 2
+    assert sweep()[2] == "orphaned claims freed: 0"
+
+
+def test_it_frees_the_claims_of_what_was_cancelled_past_the_service(asha, claims, documents):
+    booking = booking_made(asha)
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": "CANCELLED"}})
+
+    assert sweep()[2] == "orphaned claims freed: 6"
+    assert claims() == []
