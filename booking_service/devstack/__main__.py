@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
 import signal
@@ -17,7 +18,6 @@ from booking_service.devstack.servers import ServerError
 from booking_service.devstack.stack import running_stack
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / ".local"
 
 
 def read_dotenv() -> None:
@@ -42,26 +42,26 @@ def end_on_signals() -> None:
 
 
 @contextmanager
-def only_one() -> Iterator[None]:
-    """Two stacks cannot share one `.local/`."""
-    FOLDER.mkdir(exist_ok=True)
-    with (FOLDER / "lock").open("w") as lock:
+def only_one(folder: Path) -> Iterator[None]:
+    """Two stacks cannot share one folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ServerError("Another `make run` or `make stack` of this folder is running: stop that one.") from None
+            raise ServerError(f"Another `make run` or `make stack` works in {folder.name}: stop that one.") from None
         yield
 
 
-def run_service() -> int:
+def run_service(folder: Path) -> int:
     """Servers, database, processes, until a signal."""
-    with only_one():
-        return run.service_run(FOLDER)
+    with only_one(folder):
+        return run.service_run(folder)
 
 
-def run_stack() -> int:
+def run_stack(folder: Path) -> int:
     """The servers alone, their URIs a line each, until a signal."""
-    with only_one(), running_stack(FOLDER) as stack:
+    with only_one(folder), running_stack(folder) as stack:
         stack.wait_for(*stack.uris)
         for name, uri in stack.uris.items():
             print(f"{name}={uri}", flush=True)
@@ -71,29 +71,28 @@ def run_stack() -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[], int]] = {
-    "run": run_service,
-    "stack": run_stack,
-    "demo": lambda: demo.main(FOLDER),
-}
+COMMANDS: dict[str, Callable[[Path], int]] = {"run": run_service, "stack": run_stack, "demo": demo.main}
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Run one command; what goes wrong is one line."""
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
-        print(f"One of: {', '.join(COMMANDS)}.", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m booking_service.devstack")
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--folder", type=Path, default=ROOT / ".local", help="where the servers keep their data")
+    options = parser.parse_args()
     os.chdir(ROOT)
     read_dotenv()
     end_on_signals()
     try:
-        return COMMANDS[arguments[0]]()
+        return COMMANDS[options.command](options.folder.resolve())
     except ServerError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0
+    except BrokenPipeError:  # whoever read the output has gone
+        return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 from honcho.environ import parse_procfile
 from honcho.manager import Manager
 
@@ -18,7 +20,7 @@ from booking_service.devstack.stack import Stack, running_stack
 
 DEFAULT_PORT = "3001"
 PARTNER_PORTS = {"MAIN_API_URL": 3900, "PAYMENT_SERVICE_URL": 3901, "NOTIFICATION_SERVICE_URL": 3902}
-START_SECONDS = 60
+START_SECONDS, STOP_SECONDS = 60, 10
 
 
 def service_run(folder: Path) -> int:
@@ -32,7 +34,7 @@ def service_run(folder: Path) -> int:
         _write_addresses(folder, environment, stack)
         manager = _processes(environment)
         threading.Thread(target=_say_where_to_look, args=(port, stack, password), daemon=True).start()
-        manager.loop()
+        _loop(manager)
     signalled = manager.returncode in {130, 143}
     return 0 if signalled else 1
 
@@ -88,6 +90,25 @@ def _processes(environment: dict[str, str]) -> Manager:
     if _stand_ins(environment):
         manager.add_process("partners", "exec python -m booking_service.devstack.partners", env=environment)
     return manager
+
+
+def _loop(manager: Manager) -> None:
+    """Run the processes until one ends or a signal comes; however the loop ends, none of them is left."""
+    servers = set(psutil.Process().children())
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # a closed terminal
+    try:
+        manager.loop()
+    finally:
+        left = [child for process in psutil.Process().children() if process not in servers for child in _tree(process)]
+        for process in left:
+            process.terminate()
+        _, stubborn = psutil.wait_procs(left, timeout=STOP_SECONDS)
+        for process in stubborn:
+            process.kill()
+
+
+def _tree(process: psutil.Process) -> list[psutil.Process]:
+    return [*process.children(recursive=True), process]
 
 
 def _answers(port: int) -> bool:
