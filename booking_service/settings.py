@@ -83,7 +83,6 @@ PORT = number("PORT", 3001, smallest=1)
 WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, smallest=1)
 WEB_THREADS = number("WEB_THREADS", 32, smallest=1)  # a connection keeps its thread while there are enough
 
-SECRET_KEY = secret("SECRET_KEY", text("JWT_SECRET", DEVELOPMENT_SECRET))
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "*")
 ROOT_URLCONF = "booking_service.urls"
 WSGI_APPLICATION = "booking_service.wsgi.application"
@@ -194,6 +193,7 @@ EVENTS_METRICS_PORT = number("EVENTS_METRICS_PORT", 0)  # of publish_events and 
 
 # --- who calls -----------------------------------------------------------------------------------------------------
 JWT_SECRET = secret("JWT_SECRET")
+SECRET_KEY = secret("SECRET_KEY", JWT_SECRET)  # signs staff sessions
 JWT_SECRET_PREVIOUS = secret("JWT_SECRET_PREVIOUS", "")
 SERVICE_SECRET = secret("SERVICE_SECRET", "" if PRODUCTION else DEVELOPMENT_SECRET)
 ACCEPT_MONOLITH_TOKENS = flag("ACCEPT_MONOLITH_TOKENS", True)
