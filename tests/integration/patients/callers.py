@@ -31,7 +31,8 @@ class Api:
             content_type="application/json",
             headers=self.headers | headers,
         )
-        answer.body = answer.json() if answer.content else None
+        is_json = answer.headers.get("Content-Type", "").startswith("application/json")
+        answer.body = answer.json() if is_json and answer.content else None
         return answer
 
 
