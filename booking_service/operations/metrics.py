@@ -71,6 +71,17 @@ DATABASE_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 
+
+@lru_cache(maxsize=256)
+def _database_seconds(command: str, succeeded: bool) -> Any:
+    return DATABASE_SECONDS.labels(command, "ok" if succeeded else "failed")
+
+
+def command_observe(command: str, succeeded: bool, seconds: float) -> None:
+    """Count one command of MongoDB and its time."""
+    _database_seconds(command, succeeded).observe(seconds)
+
+
 # --- bookings and the catalog
 BOOKING_EVENTS = Counter(
     "booking_bookings_total", "Bookings by what happened to them and the status that followed.", ["event", "status"]
@@ -83,7 +94,7 @@ CACHE_LOOKUPS = Counter(
 # --- partners
 PARTNER_CALLS = Counter(
     "booking_partner_calls_total",
-    "Calls to a partner by what came of them: ok, refused, open (not made), or the reason they failed.",
+    "Calls to a partner by what came of them: ok, refused, rejected (our token), open (not made), or why they failed.",
     ["partner", "outcome"],
 )
 PARTNER_SECONDS = Histogram(

@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 STAND_IN_HEADER = "X-Stand-In"
 LONGEST_RETRY_AFTER_SECONDS = 300
 _RETRYABLE_STATUSES = frozenset({500, 502, 503, 504})
+_OUR_TOKEN_REJECTED = frozenset({401, 403})  # as while SERVICE_SECRET is being replaced: it says nothing of the request
 _PAUSE_BEFORE_RETRY_SECONDS = (0.05, 0.15)
 
 T = TypeVar("T")
@@ -92,6 +93,9 @@ class PartnerClient:
             outcome = fault.reason
             log.warning("partner_call_failed", partner=self.name, reason=fault.reason, method=call.method)
             raise self._unavailable(retry_after=fault.retry_after) from None
+        except PartnerUnavailable:
+            outcome = "rejected"
+            raise
         except PartnerRefused as refusal:
             outcome = "refused"
             log.warning("partner_refused", partner=self.name, status=refusal.partner_status, method=call.method)
@@ -106,6 +110,9 @@ class PartnerClient:
             status, body = self._attempt_twice(call, deadline, permit)
             if status < 400:
                 return _understood(body, read)
+        if status in _OUR_TOKEN_REJECTED:
+            log.error("partner_rejects_our_token", partner=self.name, status=status)
+            raise self._unavailable()
         raise PartnerRefused(self.name, status, _refusal_code(body))
 
     def _attempt_twice(self, call: _Call, deadline: Deadline, permit: Permit) -> tuple[int, bytes]:

@@ -58,7 +58,7 @@ def provider_get(provider_id: ObjectId, *, allow_stale: bool = True) -> Provider
     While the main API is down an older answer is used (up to `PROVIDER_STALE_SECONDS`). `allow_stale=False`, for
     assignments, asks the main API itself whatever the cache holds.
 
-    Raises `ProviderNotFound`, `ProviderDirectoryDown` (503), or `PartnerRefused` when the main API rejects our call.
+    Raises `ProviderNotFound`, `ProviderDirectoryDown` (503), or `PartnerRefused` for any other 4xx.
     """
     known = _Known.recall(provider_id) if allow_stale else None
     if known is not None and known.is_fresh:

@@ -9,6 +9,7 @@ from bson import ObjectId
 from django.core.cache import cache
 
 from booking_service.api.callers import Role
+from booking_service.partners import breaker_states
 from booking_service.partners.exceptions import PartnerRefused, ProviderDirectoryDown, ProviderNotFound
 from booking_service.partners.main_api import Provider, SkillLevel, provider_get
 from tests.integration.partners import servers
@@ -125,13 +126,26 @@ def test_an_answer_about_another_person_is_not_found(main_api):
         provider_get(NURSE)
 
 
-def test_a_rejected_call_of_ours_is_told_apart(main_api):
-    main_api.behave(servers.refuses("403 Forbidden"))
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+def test_a_rejected_token_of_ours_says_nothing_of_the_provider(main_api, status):
+    with time_machine.travel(0, tick=False) as clock:
+        known = provider_get(NURSE)
+        main_api.behave(servers.refuses(status))
+        clock.shift(3000)
+
+        assert provider_get(NURSE) == known
+        with pytest.raises(ProviderDirectoryDown):
+            provider_get(NURSE, allow_stale=False)
+    assert breaker_states()["main_api"] == "closed"
+
+
+def test_another_refusal_is_told_apart(main_api):
+    main_api.behave(servers.refuses("422 No"))
 
     with pytest.raises(PartnerRefused) as refusal:
         provider_get(NURSE)
 
-    assert refusal.value.partner_status == 403
+    assert refusal.value.partner_status == 422
 
 
 @pytest.mark.parametrize("field", ["_id", "role", "name", "isActive"])
