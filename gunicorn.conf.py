@@ -52,6 +52,20 @@ def post_fork(server: Any, worker: Any) -> None:
     values.ValueClass = values.MultiProcessValue(lambda: f"web{worker.slot}")
 
 
+def post_worker_init(worker: Any) -> None:
+    """Say what is not as it should be; do not serve where bookings could not be made."""
+    from django.core.checks import ERROR
+    from gunicorn.arbiter import Arbiter
+
+    from booking_service.operations.checks import problems_at_start
+
+    problems = problems_at_start()
+    for problem in problems:
+        worker.log.log(problem.level, "%s %s (%s)", problem.msg, problem.hint, problem.id)
+    if any(problem.level >= ERROR for problem in problems):
+        raise SystemExit(Arbiter.APP_LOAD_ERROR)
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Gauges of living processes end with the process."""
     from prometheus_client import multiprocess

@@ -16,7 +16,7 @@ from django.conf import settings
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
-from booking_service.djongo import ping
+from booking_service.djongo import server
 from booking_service.partners import breaker_states
 
 State = Literal["connected", "disconnected"]
@@ -50,7 +50,7 @@ def _status(database: State, cache: State, broker: State) -> Literal["ok", "degr
 
 def database_state() -> State:
     """Without MongoDB nothing can be answered."""
-    return "connected" if ping.answers() else "disconnected"
+    return "connected" if server.answers() else "disconnected"
 
 
 def cache_state() -> State:

@@ -1,0 +1,29 @@
+"""How long MongoDB takes, told to whoever asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pymongo import monitoring
+
+# Of every command: its name, whether it succeeded, seconds.
+Observer = Callable[[str, bool, float], None]
+
+
+class _CommandTimes(monitoring.CommandListener):
+    def __init__(self, observe: Observer) -> None:
+        self._observe = observe
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        """Only ends have a duration."""
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        self._observe(event.command_name, True, event.duration_micros / 1_000_000)
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        self._observe(event.command_name, False, event.duration_micros / 1_000_000)
+
+
+def observe_commands(observe: Observer) -> None:
+    """Tell ``observe`` of every command of every client that is made from now on."""
+    monitoring.register(_CommandTimes(observe))

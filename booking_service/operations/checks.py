@@ -1,0 +1,78 @@
+"""System checks: what would make this service unsafe, or unable to keep its promises."""
+
+from ipaddress import ip_network
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from booking_service.djongo import server
+
+NO_REPLICA_SET = "MongoDB runs without a replica set, so it has no transactions, which every booking needs."
+MAKE_REPLICA_SET = (
+    "A single node will do: start it with `mongod --replSet rs0`, then once: "
+    "`mongosh --eval \"rs.initiate({_id: 'rs0', members: [{_id: 0, host: '127.0.0.1:27017'}]})\"`."
+)
+
+
+@register(Tags.database)
+def check_transactions(app_configs: Any, databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """MongoDB has to be a replica set. One that cannot be reached is not this check's business."""
+    if not databases or not server.lacks_transactions(settings.MONGODB_URI):
+        return []
+    return [Error(NO_REPLICA_SET, hint=MAKE_REPLICA_SET, id="operations.E001")]
+
+
+@register()
+def check_rate_limits(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Off is for load tests."""
+    if settings.RATE_LIMIT_ENABLED:
+        return []
+    return [
+        Warning(
+            "Rate limits are off: nothing slows down somebody who guesses passwords.",
+            hint="Unset RATE_LIMIT_ENABLED; false is for load tests.",
+            id="operations.W002",
+        )
+    ]
+
+
+@register()
+def check_trusted_proxies(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """A proxy that is misspelt is one that is not trusted, and all its clients would share one limit."""
+    return [
+        Error(
+            f"TRUSTED_PROXIES has {proxy!r}, which is no address and no network.",
+            hint="Give addresses or networks, such as 10.0.0.0/8,192.168.1.7.",
+            id="operations.E003",
+        )
+        for proxy in settings.TRUSTED_PROXIES
+        if not _is_network(proxy)
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_hosts(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """The admin builds links from the host that a request names."""
+    if "*" not in settings.ALLOWED_HOSTS:
+        return []
+    return [
+        Warning(
+            "ALLOWED_HOSTS admits any host, so a forged Host header reaches the admin.",
+            hint="Set ALLOWED_HOSTS to the names of this service.",
+            id="operations.W004",
+        )
+    ]
+
+
+def problems_at_start() -> list[CheckMessage]:
+    """What a web process says when it starts; an Error means that it must not serve."""
+    return [*check_transactions(None, databases=["default"]), *check_rate_limits(None), *check_trusted_proxies(None)]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""Errors to Sentry, with nothing that a caller typed: where it happened and for which request, not with what."""
+
+from typing import Any
+
+import sentry_sdk
+from sentry_sdk.integrations.django import DjangoIntegration
+from sentry_sdk.types import Event, Hint
+
+from booking_service.api.request_id import current_request_id
+
+# Of the event's request: its method. Path, query, headers, cookies, body and environment are the caller's.
+KEPT_OF_REQUEST = ("method",)
+
+
+def start(*, dsn: str, environment: str, release: str, **options: Any) -> None:
+    """Send unhandled exceptions and logged errors to ``dsn``. ``options`` are for tests."""
+    sentry_sdk.init(
+        dsn=dsn,
+        environment=environment,
+        release=release,
+        integrations=[DjangoIntegration(transaction_style="url", middleware_spans=False, signals_spans=False)],
+        send_default_pii=False,
+        max_request_body_size="never",
+        include_local_variables=False,
+        max_breadcrumbs=0,
+        before_send=scrubbed,
+        **options,
+    )
+
+
+def scrubbed(event: Event, hint: Hint) -> Event:
+    """The event without personal text: a driver's or a library's message may quote what it was given."""
+    event.pop("user", None)
+    event.pop("breadcrumbs", None)
+    event.pop("extra", None)
+    request = event.pop("request", None) or {}
+    event["request"] = {name: request[name] for name in KEPT_OF_REQUEST if name in request}
+    for error in (event.get("exception") or {}).get("values", []):
+        error.pop("value", None)
+    if isinstance(event.get("logentry"), dict):
+        event["logentry"] = {"message": str(event.get("logger", "log"))}
+    event.setdefault("tags", {})["requestId"] = current_request_id()
+    return event
