@@ -27,6 +27,7 @@ from booking_service.operations import metrics
 from booking_service.partners import notifications
 from booking_service.partners import payments as payment_service
 from booking_service.partners.exceptions import PartnerUnavailable
+from bookings import notifications as booking_notifications
 from bookings import payments
 from patients import services as patients
 
@@ -47,11 +48,11 @@ LEASE = timedelta(seconds=60)
 
 # --- the calls -----------------------------------------------------------------------------------------------------
 def send_notification(facts: Facts, key: str) -> None:
-    """Tell the patient by the channels they want; who wants none is told nothing."""
+    """Tell the patient by the channels they want. Who wants none is told nothing; what is over reminds nobody."""
     contact = patients.patient_contact(ObjectId(facts["patientId"]))
     wanted = contact.preferences.get("notificationChannels") or {}
     channels = [name.upper() for name, is_wanted in wanted.items() if is_wanted]
-    if channels and not is_over(facts):
+    if channels and is_current(facts):
         notifications.send(
             patient_id=contact.id,
             booking_id=ObjectId(facts["bookingId"]),
@@ -62,11 +63,12 @@ def send_notification(facts: Facts, key: str) -> None:
         )
 
 
-def is_over(facts: Facts) -> bool:
-    """Whether a reminder has waited until its visit began: nobody needs it any more."""
-    starts_at = facts.get("startsAt")
-    is_reminder = facts["kind"].startswith("REMINDER")
-    return is_reminder and starts_at is not None and datetime.fromisoformat(starts_at) <= datetime.now(UTC)
+def is_current(facts: Facts) -> bool:
+    """Whether a message that may have waited is still true. Only reminders age: the others say what has happened."""
+    if not facts["kind"].startswith("REMINDER"):
+        return True
+    starts_at = datetime.fromisoformat(facts["startsAt"])
+    return booking_notifications.reminder_is_current(booking_id=ObjectId(facts["bookingId"]), starts_at=starts_at)
 
 
 def request_refund(facts: Facts, key: str) -> None:

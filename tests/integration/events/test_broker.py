@@ -63,7 +63,12 @@ def ack(subscription, delivery):
 
 def receive(subscription: Subscription, count: int) -> list[Delivery]:
     got: list[Delivery] = []
-    eventually(lambda: got.extend(subscription.poll(0.05)) or len(got) >= count, what=f"{len(got)} of {count}")
+
+    def enough():
+        got.extend(subscription.poll(0.05))
+        return len(got) >= count
+
+    eventually(enough, what=f"{len(got)} of {count}")
     return got
 
 

@@ -187,7 +187,6 @@ def test_a_commit_is_told_at_once(waiting):
     waiting(1)
     assert next(changes) is Lane.BROKER
     assert datetime.now(UTC) - began < timedelta(seconds=2)
-    changes.close()
 
 
 def test_a_message_is_noted_once():
