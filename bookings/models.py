@@ -86,6 +86,8 @@ class Payment(EmbeddedModel):
     paid_amount = money(db_column="paidAmount")
     paid_at = instant(db_column="paidAt")
     attempt = models.IntegerField(null=True, blank=True)
+    balance = money()
+    needs_staff = models.BooleanField(null=True, blank=True, db_column="needsStaff")
     order = EmbeddedModelField(PaymentOrder, null=True, blank=True)
 
 

@@ -139,6 +139,8 @@ class Migration(migrations.Migration):
                 ),
                 ("paid_at", models.DateTimeField(blank=True, db_column="paidAt", null=True)),
                 ("attempt", models.IntegerField(blank=True, null=True)),
+                ("balance", models.DecimalField(blank=True, decimal_places=2, max_digits=12, null=True)),
+                ("needs_staff", models.BooleanField(blank=True, db_column="needsStaff", null=True)),
                 (
                     "order",
                     django_mongodb_backend.fields.EmbeddedModelField(
