@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run stack demo test lint format bench bench-scale chaos load image installed installed-test
+.PHONY: help run stack demo events test lint format bench bench-scale chaos load image installed installed-test
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -15,6 +15,9 @@ stack: installed ## MongoDB, Redis and RabbitMQ alone, their URIs a line each
 
 demo: installed ## a booking end to end against the running service, each step in words
 	@$(BIN)/python -m booking_service.devstack demo
+
+events: installed ## print each event the running service publishes, a line each
+	@$(BIN)/python -m booking_service.devstack events
 
 test: installed-test ## every test, on servers of its own; T="tests/unit -k price" runs some
 	@$(BIN)/python -m tests $(T)

@@ -1,4 +1,4 @@
-"""`python -m booking_service.devstack run|stack|demo`, behind `make run`, `make stack` and `make demo`."""
+"""`python -m booking_service.devstack run|stack|demo|events|send`, behind `make run` and its like."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from honcho.environ import parse
 
 from booking_service.devstack import demo, run
+from booking_service.devstack.platform_events import send_event, show_events
 from booking_service.devstack.servers import ServerError
 from booking_service.devstack.stack import running_stack
 
@@ -71,20 +72,37 @@ def run_stack(folder: Path) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[Path], int]] = {"run": run_service, "stack": run_stack, "demo": demo.main}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "run": run_service,
+    "stack": run_stack,
+    "demo": demo.main,
+    "events": show_events,
+    "send": send_event,
+}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command, its folder, and for `send` an event."""
+    parser = argparse.ArgumentParser(prog="python -m booking_service.devstack")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".local", help="where the servers keep their data")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function in COMMANDS.items():
+        command = commands.add_parser(name, help=(function.__doc__ or "").partition("\n")[0])
+        if name == "send":
+            command.add_argument("name", help="such as payment.completed")
+            command.add_argument("data", help="a JSON object")
+    return parser.parse_args()
 
 
 def main() -> int:
     """Run one command; what goes wrong is one line."""
-    parser = argparse.ArgumentParser(prog="python -m booking_service.devstack")
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("--folder", type=Path, default=ROOT / ".local", help="where the servers keep their data")
-    options = parser.parse_args()
+    options = vars(parse_arguments())
+    command, folder = COMMANDS[options.pop("command")], options.pop("folder").resolve()
     os.chdir(ROOT)
     read_dotenv()
     end_on_signals()
     try:
-        return COMMANDS[options.command](options.folder.resolve())
+        return command(folder, **options)
     except ServerError as error:
         print(error, file=sys.stderr)
         return 1

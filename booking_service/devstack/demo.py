@@ -1,11 +1,10 @@
 """`make demo`: a booking's life against the running service, each step in words; the first wrong answer ends it.
 
-It is a client like any other: HTTP through requests, events through pika, tokens from `manage.py dev_token`.
+It is a client like any other: HTTP through requests, events through RabbitMQ, tokens from `manage.py dev_token`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import subprocess
@@ -18,11 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pika
 import requests
-from honcho.environ import parse
-from pika.exceptions import AMQPError
 
+from booking_service.devstack.platform_events import PlatformEvents, addresses_of
 from booking_service.devstack.servers import ServerError
 
 SERVICE, CITY = "WOUND_DRESSING", "Bangalore"
@@ -86,48 +83,16 @@ class Api:
         return found
 
 
-class Events:
-    """What the service publishes, seen in a temporary queue of our own; and the platform's events, sent by us."""
+def event_of(events: PlatformEvents, name: str, booking: Json) -> Json:
+    """The next event `name` about the booking, from what the service publishes."""
 
-    def __init__(self, url: str) -> None:
-        try:
-            self._connection = pika.BlockingConnection(pika.URLParameters(url))
-        except (AMQPError, OSError) as error:
-            raise DemoFailed(
-                "RabbitMQ does not answer, and without it no event can be seen: start it, then again."
-            ) from error
-        self._channel = self._connection.channel()
-        self._channel.confirm_delivery()
-        self._queue = str(self._channel.queue_declare("", exclusive=True).method.queue)
-        for exchange in ("booking.events", "payment.events"):
-            self._channel.exchange_declare(exchange, "topic", durable=True)
-        self._channel.queue_bind(self._queue, "booking.events", "booking.#")
+    def next_one() -> Json | None:
+        event = events.next()
+        is_it = event is not None and (event["event"], event["data"].get("bookingId")) == (name, booking["_id"])
+        return event if is_it else None
 
-    def wait_for(self, name: str, booking_id: str) -> Json:
-        """The data of the next event `name` about the booking."""
-
-        def next_one() -> Json | None:
-            _, properties, body = self._channel.basic_get(self._queue, auto_ack=True)
-            if body is None:
-                return None
-            event = json.loads(body)
-            is_it = (event["event"], event["data"].get("bookingId")) == (name, booking_id)
-            return {**event, "messageId": properties.message_id} if is_it else None
-
-        found: Json = wait_for(f"The event {name} of booking {booking_id}", next_one)
-        return found
-
-    def send(self, name: str, data: Json) -> None:
-        """Publish an event of the payment service."""
-        sent = {"event": name, "data": data, "timestamp": _now(), "service": "payment-service"}
-        properties = pika.BasicProperties(
-            message_id=uuid.uuid4().hex, type=name, content_type="application/json", delivery_mode=2
-        )
-        self._channel.basic_publish("payment.events", name, json.dumps(sent).encode(), properties, mandatory=True)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    found: Json = wait_for(f"The event {name} of booking {booking['_id']}", next_one)
+    return found
 
 
 def patient_register(anyone: Api) -> Api:
@@ -189,7 +154,7 @@ def see_booking(patient: Api, booking: Json) -> None:
     say("found it in the list, and read it back")
 
 
-def paid_by_event(patient: Api, events: Events, booking: Json) -> None:
+def paid_by_event(patient: Api, events: PlatformEvents, booking: Json) -> None:
     """Send payment.completed as the payment service would, and see the booking paid."""
     amount = booking["pricing"]["payableAmount"]
     paid = {
@@ -210,24 +175,24 @@ def is_paid(patient: Api, booking: Json) -> Json | None:
     return now if now["payment"]["status"] == "PAID" else None
 
 
-def cancel(patient: Api, events: Events, booking: Json) -> None:
+def cancel(patient: Api, events: PlatformEvents, booking: Json) -> None:
     """Cancel and see booking.cancelled."""
     answer = patient.call("PUT", f"{path_of(booking)}/cancel", json={"reason": "Feeling better"})["data"]
     check(answer["booking"]["status"] == "CANCELLED", "the cancelled booking is not CANCELLED.")
     say(f"cancelled booking {booking['_id']}, refund ₹{answer['refundDetails']['refundAmount']}")
-    events.wait_for("booking.cancelled", booking["_id"])
+    event_of(events, "booking.cancelled", booking)
     say("saw booking.cancelled on RabbitMQ")
 
 
-def booking_by_hand(anyone: Api, events: Events) -> None:
+def booking_by_hand(anyone: Api, events: PlatformEvents) -> None:
     """Register, log in, book, see the event, pay by an event of our own, cancel another."""
     patient = patient_register(anyone)
     see_services(anyone)
     slots = free_slots(anyone)
     booking = book(patient, slots)
     see_booking(patient, booking)
-    created = events.wait_for("booking.created", booking["_id"])
-    say(f"saw booking.created on RabbitMQ, message {created['messageId']}")
+    created = event_of(events, "booking.created", booking)
+    say(f"saw booking.created on RabbitMQ: {created['data']}")
     paid_by_event(patient, events, booking)
     other = book(patient, slots)
     cancel(patient, events, other)
@@ -300,7 +265,7 @@ def assign(staff: Staff, booking: Json) -> None:
     say("an admin assigned a nurse, whom the main API knows")
 
 
-def visit(staff: Staff, events: Events, booking: Json) -> None:
+def visit(staff: Staff, events: PlatformEvents, booking: Json) -> None:
     """Have the nurse confirm, come and complete."""
     for step, status in (("confirm", "CONFIRMED"), ("en-route", "EN_ROUTE"), ("start", "IN_PROGRESS")):
         reached = staff.nurse.call("PUT", f"{path_of(booking)}/{step}")["data"]["status"]
@@ -308,7 +273,7 @@ def visit(staff: Staff, events: Events, booking: Json) -> None:
     report = {"procedures": ["Wound cleaned and dressed"], "observations": "Healing well"}
     completed = staff.nurse.call("PUT", f"{path_of(booking)}/complete", json=report)["data"]
     check(completed["status"] == "COMPLETED", f"the completed booking is {completed['status']}.")
-    events.wait_for("booking.completed", booking["_id"])
+    event_of(events, "booking.completed", booking)
     say("the nurse confirmed, came, and completed the visit with a report; saw booking.completed")
 
 
@@ -318,7 +283,7 @@ def review(patient: Api, booking: Json) -> None:
     say("the patient left a review of five stars")
 
 
-def whole_circle(anyone: Api, events: Events, staff: Staff) -> None:
+def whole_circle(anyone: Api, events: PlatformEvents, staff: Staff) -> None:
     """Book, pay at the payment service, be notified, be visited, review."""
     patient = patient_register(anyone)
     booking = book(patient, free_slots(anyone))
@@ -329,7 +294,7 @@ def whole_circle(anyone: Api, events: Events, staff: Staff) -> None:
     review(patient, booking)
 
 
-def circle_with_partners_down(anyone: Api, events: Events, staff: Staff, partners: Partners) -> None:
+def circle_with_partners_down(anyone: Api, events: PlatformEvents, staff: Staff, partners: Partners) -> None:
     """The same, with each partner out of order when it is needed."""
     patient, slots = patient_register(anyone), free_slots(anyone)
     with partners.down("notifications"):
@@ -351,23 +316,13 @@ def circle_with_partners_down(anyone: Api, events: Events, staff: Staff, partner
     review(patient, booking)
 
 
-def read_addresses(folder: Path) -> dict[str, str]:
-    """Where the service and RabbitMQ are: what `make run` wrote down, unless the environment says it."""
-    file = folder / "addresses.env"
-    written = dict(parse(file.read_text()).items()) if file.exists() else {}
-    addresses = written | {name: os.environ[name] for name in ("SERVICE_URL", "RABBITMQ_URL") if os.environ.get(name)}
-    check("SERVICE_URL" in addresses, "nothing runs here: `make run` first, then `make demo` in another terminal.")
-    check("RABBITMQ_URL" in addresses, "the service runs without RabbitMQ, so no event can be seen.")
-    return addresses
-
-
 def main(folder: Path) -> int:
     """Walk through it all against the running service."""
-    addresses = read_addresses(folder)
+    addresses = addresses_of(folder)
     anyone = Api(addresses["SERVICE_URL"])
     health = anyone.call("GET", "/health")
     print(f"{health['service']} {health['version']} at {anyone.url}, database {health['database']}")
-    events = Events(addresses["RABBITMQ_URL"])
+    events = PlatformEvents(addresses["RABBITMQ_URL"])
     print("A booking, paid by an event sent by hand; another, cancelled:")
     booking_by_hand(anyone, events)
     if "STAND_IN_URL" not in addresses:

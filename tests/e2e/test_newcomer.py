@@ -32,7 +32,7 @@ class Devstack:
         inherited = {name: value for name, value in os.environ.items() if name not in NAMES}
         with self.output.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "booking_service.devstack", command, "--folder", str(self.folder)],
+                [sys.executable, "-m", "booking_service.devstack", "--folder", str(self.folder), command],
                 env={**inherited, "PORT": str(self.port), "WEB_CONCURRENCY": "1", **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
