@@ -54,6 +54,7 @@ class RowsInline:
     """Rows that are part of the service's document: who may change the service may change them."""
 
     extra = 0
+    can_delete = True
     form: type[RowForm]
     formset: type[RowFormSet]
     hide_title = True

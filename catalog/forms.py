@@ -300,7 +300,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not
         super()._post_clean()  # type: ignore[misc]  # Django's own hook, unknown to its stubs
         self._fill_parts()
         fields = {document_path(path): name for name, path in EMBEDDED.items()}
-        fields |= {Service._meta.get_field(name).column: name for name in type(self).Meta.fields}
+        fields |= {Service._meta.get_field(name).column: name for name in ServiceForm.Meta.fields}
         del fields["pricing.surgePricing.enabled"]  # judged together with its rows, below
         for fault in rules.faults(repositories.document_of(self.instance)):
             show_fault(self, fields.get(fault.field), fault)

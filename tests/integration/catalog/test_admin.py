@@ -1,0 +1,340 @@
+"""The admin's pages of the catalog: what they save, refuse and show, and to whom."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from catalog import services
+from catalog.models import Service, ServiceChange
+from tests.integration.catalog.documents import EDITOR, service_made, surge, wound_dressing
+
+SERVICES = "/admin/catalog/service/"
+
+
+def signed_in(group: str) -> Client:
+    user = User.objects.create_user(group.split()[0].lower(), password="a-long-staff-password", is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def editor() -> Client:
+    return signed_in("Catalog editors")
+
+
+def rows(prefix: str, *values: dict[str, str]) -> dict[str, str]:
+    """What the browser posts for a list of rows."""
+    posted = {f"{prefix}-TOTAL_FORMS": str(len(values)), f"{prefix}-INITIAL_FORMS": "0"}
+    return posted | {f"{prefix}-{i}-{name}": text for i, row in enumerate(values) for name, text in row.items()}
+
+
+def form(**changes: Any) -> dict[str, Any]:
+    """A filled-in form of a new service; None leaves a field out."""
+    posted = {
+        "display_name": "Night nursing",
+        "name": "NIGHT_NURSING",
+        "slug": "night-nursing",
+        "category": "NURSING",
+        "base_price": "1200.00",
+        "surge_multiplier": "1.5",
+        "duration": "120",
+        "skill_level": "ADVANCED",
+        "is_active": "on",
+        "opens": "20:00",
+        "closes": "06:00",
+        "advance_booking_hours": "4",
+        "sort_order": "3",
+        "version": "0",
+        **rows("surge"),
+        **rows("cities"),
+        **rows("faqs"),
+        **changes,
+    }
+    return {name: value for name, value in posted.items() if value is not None}
+
+
+def errors(response: Any) -> dict[str, list[str]]:
+    """What the form objects to, its rows included."""
+    assert response.status_code == 200, response.get("Location")
+    found = dict(response.context["adminform"].form.errors)
+    for inline in response.context["inline_admin_formsets"]:
+        formset = inline.formset
+        found |= {f"{formset.prefix}-{i}-{name}": e for i, row in enumerate(formset.errors) for name, e in row.items()}
+        if formset.non_form_errors():
+            found[formset.prefix] = formset.non_form_errors()
+    return found
+
+
+def saved(name: str = "NIGHT_NURSING") -> dict[str, Any]:
+    return Service.objects.mongo_find_one({"name": name})
+
+
+# --- adding
+def test_it_saves_every_part_of_a_new_service(editor: Client) -> None:
+    windows = rows(
+        "surge", {"start": "22:00", "end": "02:00"}, {"start": "", "end": ""}, {"start": "02:00", "end": "06:00"}
+    )
+    questions = rows("faqs", {"question": "Who?", "answer": "A nurse."}, {"question": "When?", "answer": "At night."})
+    posted = form(
+        surge_enabled="on",
+        days=["MONDAY", "SUNDAY"],
+        closed_dates="2026-12-25\r\n2026-12-26",
+        included="Vital signs\r\n\r\n Medicines ",
+        min_age="18",
+        capacity_per_slot="2",
+        **windows,
+        **questions,
+        **rows("cities", {"name": " Navi  Mumbai "}, {"name": "Pune"}),
+    )
+
+    response = editor.post(f"{SERVICES}add/", posted)
+
+    assert response.status_code == 302, errors(response)
+    service = services.service_find("night-nursing")
+    assert [(f"{w.start:%H:%M}", f"{w.end:%H:%M}") for w in service.surge.windows] == [
+        ("22:00", "02:00"),
+        ("02:00", "06:00"),
+    ]
+    assert (service.cities, service.days, len(service.closed_dates)) == (("Navi Mumbai", "Pune"), {0, 6}, 2)
+    assert (service.min_age, service.max_age, service.capacity_per_slot) == (18, None, 2)
+    assert saved()["included"] == ["Vital signs", "Medicines"]
+    assert [faq["question"] for faq in saved()["faqs"]] == ["Who?", "When?"]
+    change = ServiceChange.objects.mongo_find_one({})
+    assert (change["actor"], change["role"], change["action"]) == ("catalog", "STAFF", "CREATED")
+
+
+def test_it_saves_a_package(editor: Client) -> None:
+    posted = form(category="PACKAGE", package_sessions="10", package_days="21", package_price="6999")
+
+    assert editor.post(f"{SERVICES}add/", posted).status_code == 302
+
+    package = services.service_find("NIGHT_NURSING").package
+    assert package is not None
+    assert (package.total_sessions, package.valid_days, package.price) == (10, 21, 6999)
+    assert float(package.price_per_session) == 699.9
+
+
+@pytest.mark.parametrize(
+    ("broken", "field"),
+    [
+        ({"base_price": "0"}, "base_price"),
+        ({"base_price": "-1"}, "base_price"),
+        ({"base_price": ""}, "base_price"),
+        ({"category": "PACKAGE", "package_days": "21", "package_price": "6999"}, "package_sessions"),
+        ({"category": "PACKAGE"}, "package_sessions"),
+        ({"package_sessions": "3"}, "package_sessions"),
+        ({"days": ["FUNDAY"]}, "days"),
+        ({"name": "night nursing"}, "name"),
+        ({"slug": "Night_Nursing"}, "slug"),
+        ({"surge_multiplier": "0.5"}, "surge_multiplier"),
+        ({"duration": "0"}, "duration"),
+        ({"opens": "25:00"}, "opens"),
+        ({"closed_dates": "Christmas"}, "closed_dates"),
+        ({"min_age": "60", "max_age": "18"}, "max_age"),
+        ({"surge_enabled": "on"}, "surge"),
+        ({"surge_enabled": "on", **rows("surge", {"start": "22:00", "end": ""})}, "surge-0-end"),
+        (rows("surge", {"start": "", "end": "22:00"}), "surge-0-start"),
+        (rows("surge", {"start": "22:00", "end": "22:00"}), "surge-0-end"),
+        (rows("faqs", {"question": "Why?", "answer": ""}), "faqs-0-answer"),
+        (rows("cities", {"name": "Pune"}, {"name": "PUNE"}), "cities-1-name"),
+    ],
+)
+def test_it_shows_what_is_wrong_where_it_is(editor: Client, broken: dict[str, Any], field: str) -> None:
+    response = editor.post(f"{SERVICES}add/", form(**broken))
+
+    assert field in errors(response)
+    assert Service.objects.mongo_count_documents({}) == 0
+
+
+def test_it_refuses_a_name_that_is_taken(editor: Client) -> None:
+    service_made("NIGHT_NURSING")
+    assert {"name", "slug"} <= errors(editor.post(f"{SERVICES}add/", form())).keys()
+
+
+# --- changing
+def test_it_shows_and_changes_an_imported_service(editor: Client) -> None:
+    imported = {
+        "name": "OLD",
+        "slug": "old",
+        "category": "NURSING",
+        "displayName": "Old",
+        "pricing": {"basePrice": 206.79},
+    }
+    service_id = Service.objects.mongo_insert_one(
+        imported | {"availability": {"isActive": True}, "isFeatured": True}
+    ).inserted_id
+    url = f"{SERVICES}{service_id}/change/"
+
+    assert editor.get(url).status_code == 200
+    response = editor.post(url, form(name="OLD", slug="old"))
+
+    assert response.status_code == 302, errors(response)
+    assert services.service_find("OLD").base_price == 1200
+    assert services.service_history(service_id)[0]["action"] == "UPDATED"
+
+
+def test_it_keeps_counts_that_changed_while_the_form_was_open(editor: Client) -> None:
+    service_id = service_made("NIGHT_NURSING")
+    services.service_booked(name="NIGHT_NURSING")
+
+    assert editor.post(f"{SERVICES}{service_id}/change/", form()).status_code == 302
+
+    assert saved()["stats"]["totalBookings"] == 1
+
+
+def test_it_refuses_to_save_over_somebody_elses_edit(editor: Client) -> None:
+    service_id = service_made("NIGHT_NURSING")
+    theirs = wound_dressing(name="NIGHT_NURSING", slug="night-nursing", displayName="Theirs")
+    services.service_update(actor=EDITOR, service_id=service_id, version=0, document=theirs)
+
+    response = editor.post(f"{SERVICES}{service_id}/change/", form(version="0"))
+
+    [message] = errors(response)["__all__"]
+    assert message.startswith("editor saved this service")
+    assert saved()["displayName"] == "Theirs"
+
+
+def test_it_removes_rows_that_are_no_longer_posted(editor: Client) -> None:
+    pricing = {"basePrice": 100, "currency": "INR", "surgePricing": surge(("18:00", "22:00"), ("06:00", "08:00"))}
+    service_id = service_made("NIGHT_NURSING", pricing=pricing)
+
+    posted = form(surge_enabled="on", **rows("surge", {"start": "06:00", "end": "08:00"}))
+    assert editor.post(f"{SERVICES}{service_id}/change/", posted).status_code == 302
+
+    assert saved()["pricing"]["surgePricing"]["surgeHours"] == [{"start": "06:00", "end": "08:00"}]
+
+
+# --- the list
+def test_it_activates_and_deactivates_several(editor: Client) -> None:
+    ids = [service_made(name) for name in ("FIRST", "SECOND", "THIRD")]
+    posted = {"action": "deactivate", "_selected_action": [str(service_id) for service_id in ids[:2]]}
+
+    editor.post(SERVICES, posted)
+
+    assert [services.service_resolve(name).is_active for name in ("FIRST", "SECOND", "THIRD")] == [False, False, True]
+    editor.post(SERVICES, posted | {"action": "activate"})
+    assert services.service_resolve("FIRST").is_active is True
+
+
+def test_it_reorders_by_saving_the_list(editor: Client) -> None:
+    service_made("FIRST", sortOrder=1), service_made("SECOND", sortOrder=2)
+    page = editor.get(SERVICES).content.decode()
+    ids = re.findall(r'name="form-(\d)-_id" value="(\w+)"', page)
+    assert len(ids) == 2
+    posted = {"form-TOTAL_FORMS": "2", "form-INITIAL_FORMS": "2", "_save": "Save"}
+    for index, service_id in ids:
+        posted |= {f"form-{index}-_id": service_id, f"form-{index}-sort_order": str(2 - int(index))}
+
+    assert editor.post(SERVICES, posted).status_code == 302
+
+    page_now, _ = services.services_page(services.Shelf(), skip=0, limit=5)
+    assert [service["name"] for service in page_now] == ["SECOND", "FIRST"]
+    assert ServiceChange.objects.mongo_count_documents({"action": "MOVED"}) == 2
+
+
+def test_it_copies_a_service(editor: Client) -> None:
+    service_id = service_made()
+
+    response = editor.post(f"{SERVICES}{service_id}/copy/")
+
+    assert response.status_code == 302
+    assert str(saved("WOUND_DRESSING_COPY")["_id"]) in response["Location"]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("active=no", ["SECOND"]),
+        ("active=yes", ["FIRST"]),
+        ("city=Pune", ["FIRST"]),
+        ("category__exact=PACKAGE", []),
+        ("q=SECO", ["SECOND"]),
+        ("q=.*", []),
+    ],
+)
+def test_it_filters_and_searches(editor: Client, query: str, names: list[str]) -> None:
+    service_made("FIRST", availability=wound_dressing()["availability"] | {"availableCities": ["Pune"]})
+    services.services_deactivate(actor=EDITOR, service_ids=[service_made("SECOND")])
+
+    page = editor.get(f"{SERVICES}?{query}")
+
+    assert [service.name for service in page.context["cl"].result_list] == names
+
+
+# --- other pages
+def test_it_shows_who_changed_what(editor: Client) -> None:
+    service_id = service_made()
+    services.service_update(
+        actor=EDITOR,
+        service_id=service_id,
+        version=0,
+        document=wound_dressing(pricing={"basePrice": 555, "currency": "INR"}),
+    )
+
+    page = editor.get(f"{SERVICES}{service_id}/history/").content.decode()
+
+    assert re.search(r"Price.*499.*555", page, re.DOTALL)
+    assert "editor" in page
+    assert editor.get("/admin/catalog/servicechange/").status_code == 200
+
+
+def test_it_previews_what_a_booking_would_be_charged(editor: Client) -> None:
+    posted = form(
+        surge_enabled="on", **rows("surge", {"start": "18:00", "end": "22:00"}, {"start": "23:00", "end": ""})
+    )
+
+    prices = editor.post(f"{SERVICES}price-preview/", posted).json()["prices"]
+
+    assert [price["when"] for price in prices] == ["Now", "18:00 to 22:00"]
+    assert prices[1]["total"] == "2,442.60"
+
+
+@pytest.mark.parametrize("price", ["", "0", "-5", "abc", "NaN", "1e400"])
+def test_it_previews_nothing_for_no_price(editor: Client, price: str) -> None:
+    assert editor.post(f"{SERVICES}price-preview/", form(base_price=price)).json() == {"prices": []}
+
+
+# --- who may do what
+def test_it_lets_readers_look_and_nothing_else() -> None:
+    service_id, reader = service_made("NIGHT_NURSING"), signed_in("Read only")
+
+    assert reader.get(SERVICES).status_code == 200
+    page = reader.get(f"{SERVICES}{service_id}/change/").content.decode()
+    assert "Wound dressing" in page
+    assert 'name="_save"' not in page
+    assert reader.post(f"{SERVICES}{service_id}/change/", form()).status_code == 403
+    assert reader.post(f"{SERVICES}add/", form(name="X")).status_code == 403
+    assert reader.post(f"{SERVICES}{service_id}/copy/").status_code == 403
+    reader.post(SERVICES, {"action": "deactivate", "_selected_action": [str(service_id)]})
+    assert services.service_resolve("NIGHT_NURSING").is_active is True
+    assert Service.objects.mongo_count_documents({}) == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["", "add/", "price-preview/", "6b02ee6211a9b27b1f6387f4/change/", "6b02ee6211a9b27b1f6387f4/history/"]
+)
+def test_it_sends_strangers_to_the_login(path: str) -> None:
+    response = Client().get(f"{SERVICES}{path}")
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
+
+
+def test_it_never_deletes(editor: Client) -> None:
+    service_id = service_made()
+    assert editor.post(f"{SERVICES}{service_id}/delete/", {"post": "yes"}).status_code == 403
+    editor.post(SERVICES, {"action": "delete_selected", "_selected_action": [str(service_id)], "post": "yes"})
+    assert Service.objects.mongo_count_documents({}) == 1
+
+
+def test_it_says_so_when_a_service_is_not_there(editor: Client) -> None:
+    for path in ("change/", "history/"):
+        assert editor.get(f"{SERVICES}{ObjectId()}/{path}").status_code == 302
+        assert editor.get(f"{SERVICES}nonsense/{path}").status_code == 302
