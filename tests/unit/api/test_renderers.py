@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from bson import Decimal128, ObjectId
+from hypothesis import given
+from hypothesis import strategies as st
 
 from booking_service.api.renderers import encode
 
@@ -37,3 +39,10 @@ def test_it_encodes(value: Any, text: str) -> None:
 def test_it_refuses_what_it_does_not_know() -> None:
     with pytest.raises(TypeError):
         encode(object())
+
+
+@given(st.integers(-(10**18), 10**18), st.integers(-6, 2))
+def test_it_reads_stored_money_as_exactly_as_any_other(coefficient: int, exponent: int) -> None:
+    amount = Decimal(coefficient).scaleb(exponent)
+
+    assert encode(Decimal128(amount)) == encode(amount)
