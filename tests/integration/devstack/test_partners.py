@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,54 +14,11 @@ from django.conf import settings as django_settings
 
 from booking_service.api.callers import Role
 from booking_service.devstack import people
-from booking_service.devstack.servers import free_port
 from booking_service.partners import main_api, notifications, payments
 from booking_service.partners.client import breakers_reset
 from booking_service.partners.exceptions import PartnerRefused, PartnerUnavailable, PaymentServiceDown, ProviderNotFound
 from events.schemas import CONSUMED_BY_NAME
-
-COMMAND = [sys.executable, "-m", "booking_service.devstack.partners"]
-URLS = ("MAIN_API_URL", "PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL")
-
-
-class StandIns:
-    """The process, its addresses, and how to tell it to fail."""
-
-    def __init__(self, environment: dict[str, str], folder) -> None:
-        self.urls = {name: f"http://127.0.0.1:{free_port()}" for name in URLS}
-        self._environment = {**environment, **self.urls}
-        self._command = [*COMMAND, "--folder", str(folder)]
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self._command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for url in self.urls.values():
-            self._wait_for(url)
-
-    def _wait_for(self, url: str) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                requests.get(f"{url}/stand-in", timeout=1)
-            except requests.ConnectionError:
-                time.sleep(0.05)
-            else:
-                return
-        pytest.fail("the stand-ins did not start")
-
-    def tell(self, partner: str, mode: str) -> requests.Response:
-        url = self.urls["NOTIFICATION_SERVICE_URL"]
-        return requests.post(f"{url}/stand-in/fail", json={"partner": partner, "mode": mode}, timeout=5)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(10)
+from tests.integration.partners.stand_ins import COMMAND, URLS, StandIns
 
 
 @pytest.fixture
