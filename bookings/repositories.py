@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from bson import ObjectId
@@ -189,3 +190,40 @@ def claims_by_booking(batch: int) -> Iterator[dict[ObjectId, list[str]]]:
 def expiry(ends_at: datetime) -> datetime:
     """When the claims of a visit can go: nobody books the past."""
     return ends_at + timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfBookings:
+    """How many bookings were made on a local day that are now in a status, and what was paid for them."""
+
+    day: date
+    status: str
+    bookings: int
+    paid: Decimal
+
+
+def bookings_by_day(since: datetime, zone: str) -> list[DayOfBookings]:
+    """Bookings made since then, by local day and status."""
+    day = {"$dateToString": {"date": "$createdAt", "format": "%Y-%m-%d", "timezone": zone}}
+    paid = {
+        "$cond": [
+            {"$eq": ["$payment.status", "PAID"]},
+            {"$ifNull": ["$payment.paidAmount", "$pricing.payableAmount"]},
+            0,
+        ]
+    }
+    groups = Booking.objects.mongo_aggregate(
+        [
+            {"$match": {"createdAt": {"$gte": since}}},
+            {"$group": {"_id": {"day": day, "status": "$status"}, "bookings": {"$sum": 1}, "paid": {"$sum": paid}}},
+        ]
+    )
+    return [
+        DayOfBookings(
+            day=date.fromisoformat(group["_id"]["day"]),
+            status=group["_id"]["status"],
+            bookings=group["bookings"],
+            paid=Decimal(str(group["paid"])),
+        )
+        for group in groups
+    ]

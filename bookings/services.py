@@ -26,6 +26,7 @@ from bookings.exceptions import (
     RulesViolated,
 )
 from bookings.lifecycle import EDITABLE, FINAL, MOVABLE, OPEN, Part, Status
+from bookings.popularity import booked
 from bookings.queries import ListQuery
 from bookings.reading import Document
 from bookings.repositories import BookingFilter
@@ -63,7 +64,7 @@ def booking_create(*, actor: Caller, wanted: Document) -> Document:
         signals.booking_created.send(
             sender=None, booking=booking, version=1, notification=NotificationKind.CONFIRMATION
         )
-        on_commit(lambda: catalog.service_booked(name=service.name))
+        on_commit(lambda: booked.add(service.name))
 
     run(write)
     return reading.shown(booking, terms.zone())

@@ -172,6 +172,18 @@ def ids_in_city(city: str) -> list[ObjectId]:
     ]
 
 
+def counts() -> tuple[int, int]:
+    """How many services are active, and how many are not."""
+    active = Service.objects.mongo_count_documents(IS_ACTIVE)
+    return active, Service.objects.mongo_count_documents({}) - active
+
+
+def most_booked(limit: int) -> list[Document]:
+    """The active services with most bookings, of those that have any."""
+    wanted = IS_ACTIVE | {"stats.totalBookings": {"$gt": 0}}
+    return list(Service.objects.mongo_find(wanted, {"displayName": 1, "stats": 1}, sort=MOST_BOOKED, limit=limit))
+
+
 def highest_sort_order() -> int:
     last = Service.objects.mongo_find_one({}, {"sortOrder": 1}, sort=[("sortOrder", -1)])
     return int((last or {}).get("sortOrder") or 0)
@@ -190,8 +202,8 @@ def rating_add(name: str, stars: int) -> None:
     )
 
 
-def booking_count_add(name: str) -> None:
-    Service.objects.mongo_update_one({"name": name}, {"$inc": {"stats.totalBookings": 1}})
+def booking_count_add(name: str, times: int) -> None:
+    Service.objects.mongo_update_one({"name": name}, {"$inc": {"stats.totalBookings": times}})
 
 
 def packed(document: Document | None) -> bytes:

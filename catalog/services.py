@@ -220,12 +220,12 @@ def service_review_add(*, name: str, stars: int) -> None:
         repositories.rating_add(_catalog_name(name), stars)
 
 
-def service_booked(*, name: str) -> None:
-    """Count a booking. Call it after the commit: within, one document would line up all bookings.
+def service_booked(*, name: str, times: int = 1) -> None:
+    """Count `times` bookings. Call it after the commit: within, one document would line up all bookings.
 
     The count orders lists and is not worth forgetting every answer for: they show it at most KEEP_SECONDS late.
     """
-    repositories.booking_count_add(_catalog_name(name))
+    repositories.booking_count_add(_catalog_name(name), times)
 
 
 def search_refresh() -> int:
