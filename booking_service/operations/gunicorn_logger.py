@@ -5,7 +5,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from booking_service import settings
-from booking_service.operations.logging import FORMATTERS, WithoutPaths
+from booking_service.operations.logging import FORMATTERS, WithoutRequests
 
 
 class ServiceLogger(Logger):
@@ -15,5 +15,5 @@ class ServiceLogger(Logger):
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(FORMATTERS[settings.LOG_FORMAT]())
-        if not any(isinstance(known, WithoutPaths) for known in self.error_log.filters):
-            self.error_log.addFilter(WithoutPaths())
+        if not any(isinstance(known, WithoutRequests) for known in self.error_log.filters):
+            self.error_log.addFilter(WithoutRequests())

@@ -11,11 +11,26 @@ Measured with an empty application, 16 connections, 32 threads: 270 to 350 µs o
 import select
 from typing import Any
 
+from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers.gthread import ThreadWorker
 
+from booking_service.api.renderers import encode
+from booking_service.api.request_id import bind_request_id, current_request_id
+
 # How long a thread waits for a connection's next request; stopping must not wait longer for idle ones.
 NEXT_REQUEST_MILLISECONDS = 100
+
+
+def write_error(client: Any, status: int, reason: str, message: str) -> None:
+    """What gunicorn answers to a request it cannot read: the envelope, without quoting the request."""
+    error = {"success": False, "message": f"{reason}.", "code": reason.upper().replace(" ", "_")}
+    body = encode({**error, "requestId": bind_request_id()})
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"X-Request-ID: {current_request_id()}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    client.sendall(head.encode("latin-1") + body)
 
 
 class WholeResponse(wsgi.Response):
@@ -55,13 +70,32 @@ class ConnectionThreadWorker(ThreadWorker):
 
     def init_process(self) -> None:
         wsgi.Response = WholeResponse
+        util.write_error = write_error
         super().init_process()
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """A stopping worker takes the connections that are queued and closes the queue.
+
+        The stock one leaves it open for seconds, for connections that nobody will answer.
+        """
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                self._accept_queued(listener)
+                listener.close()
 
     def handle(self, conn: Any) -> Any:
         answer = super().handle(conn)
         while answer is True and self._keeps_its_thread(conn):
             answer = super().handle(conn)
         return answer
+
+    def _accept_queued(self, listener: Any) -> None:
+        """Take every connection that is queued; each ``accept`` takes one, or none when there is none."""
+        before = -1
+        while before != self.nr_conns:
+            before = self.nr_conns
+            self.accept(listener)
 
     def _keeps_its_thread(self, conn: Any) -> bool:
         """Whether the connection's next request is there, or comes soon, and nobody else needs the thread."""

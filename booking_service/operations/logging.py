@@ -115,12 +115,15 @@ class TextFormatter(logging.Formatter):
 FORMATTERS: dict[str, type[logging.Formatter]] = {"json": JsonFormatter, "text": TextFormatter}
 
 
-class WithoutPaths(logging.Filter):
-    """gunicorn names the whole address of a request that it could not serve; the query is the caller's."""
+class WithoutRequests(logging.Filter):
+    """gunicorn quotes a request that it could not read or serve; what is in it is the caller's."""
+
+    QUOTING = ("Invalid request", "Error handling request")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and record.args:
-            record.args = tuple(a.partition("?")[0] if isinstance(a, str) else a for a in record.args)
+        for start in self.QUOTING:
+            if str(record.msg).startswith(start):
+                record.msg, record.args = start, ()
         return True
 
 

@@ -1,0 +1,220 @@
+"""gunicorn as this service configures it."""
+
+import http.client
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from booking_service.devstack.servers import HOST
+from tests.integration.operations.conftest import Web
+
+Start = Callable[..., Web]
+
+
+def raw(web: Web, request: bytes) -> bytes:
+    """Everything the server says to ``request`` until it closes the connection."""
+    with socket.create_connection((HOST, web.port), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def lines(web: Web, event: str = "request") -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in web.log.read_text().splitlines() if line.startswith("{")]
+    return [line for line in found if line.get("event") == event]
+
+
+def sample(web: Web, name: str) -> float:
+    """The value of one line of /metrics."""
+    page = requests.get(f"{web.url}/metrics", timeout=10).text
+    return float(next((line.split()[-1] for line in page.splitlines() if line.startswith(name)), "0"))
+
+
+def test_it_serves_kept_alive_connections(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2")
+    connection = http.client.HTTPConnection(HOST, running.port, timeout=10)
+
+    for _ in range(3):
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        assert response.status == 200
+        assert json.loads(response.read())["success"] is True
+
+
+def test_it_serves_more_connections_than_threads(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2")
+
+    def several(_: int) -> list[int]:
+        with requests.Session() as session:
+            return [session.get(f"{running.url}/", timeout=20).status_code for _ in range(5)]
+
+    with ThreadPoolExecutor(12) as pool:
+        assert [status for statuses in pool.map(several, range(12)) for status in statuses] == [200] * 60
+
+
+def test_it_answers_pipelined_requests_in_order(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1")
+    last = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    answer = raw(running, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" + last)
+
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert answer.index(b"200 OK") < answer.index(b"404 Not Found")
+
+
+def test_it_answers_head_with_the_length_and_no_body(web: Start) -> None:
+    answer = raw(web(), b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    head, body = answer.split(b"\r\n\r\n", 1)
+    assert b"Content-Length: " in head
+    assert body == b""
+
+
+def test_it_streams_what_has_no_length(web: Start) -> None:
+    running = web()
+
+    page = requests.get(f"{running.url}/metrics", timeout=10)
+
+    assert page.headers["Transfer-Encoding"] == "chunked"
+    assert "booking_request_seconds" in page.text
+
+
+def test_it_reads_a_body_that_comes_in_chunks(web: Start) -> None:
+    running = web()
+    url = f"{running.url}/api/patients/login"
+    headers = {"Content-Type": "application/json"}
+
+    small = requests.post(url, data=iter([b'{"emai', b'l": 1}']), headers=headers, timeout=10)
+    large = requests.post(url, data=iter([b" " * 6_000] * 2), headers=headers, timeout=10)
+
+    assert {error["field"] for error in small.json()["errors"]} == {"email", "password"}
+    assert (large.status_code, large.json()["code"]) == (413, "BODY_TOO_LARGE")
+
+
+def test_it_counts_all_processes_in_one_page(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="2", WEB_THREADS="2")
+
+    for _ in range(40):
+        requests.get(f"{running.url}/", timeout=10)
+
+    count = 'booking_request_seconds_count{method="GET",route="",status="200"}'
+    assert [sample(running, count) for _ in range(4)] == [40] * 4
+
+
+def test_it_keeps_counting_when_a_worker_is_renewed(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1")
+    count = 'booking_request_seconds_count{method="GET",route="",status="200"}'
+    for _ in range(5):
+        requests.get(f"{running.url}/", timeout=10)
+    (worker,) = psutil.Process(running.process.pid).children()
+
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(10)
+    running.wait_until_ready()
+    requests.get(f"{running.url}/", timeout=10)
+
+    assert sample(running, count) == 6
+
+
+def test_it_finishes_requests_in_hand_when_told_to_stop(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="2", RATE_LIMIT_ENABLED="false")
+    statuses: list[int] = []
+    broken: list[BaseException] = []
+    stopping = threading.Event()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            while not stopping.is_set():
+                try:
+                    statuses.append(session.get(f"{running.url}/api/services", timeout=20).status_code)
+                except requests.ConnectionError as error:
+                    # A new connection may be refused, then somebody else serves it; one that was made is ours.
+                    if "refused" not in str(error).lower():
+                        broken.append(error)
+                    return
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    running.process.send_signal(signal.SIGTERM)
+    code = running.process.wait(30)
+    stopping.set()
+    for thread in threads:
+        thread.join()
+
+    assert code == 0
+    assert len(statuses) > 20
+    assert set(statuses) == {200}
+    assert broken == []
+
+
+def test_it_logs_the_route_and_nothing_that_was_typed(web: Start) -> None:
+    running = web()
+    canary = "canary9876543210"
+
+    requests.get(f"{running.url}/api/services/search?q={canary}", timeout=10, headers={"User-Agent": canary})
+    requests.get(f"{running.url}/{canary}", timeout=10, headers={"X-Request-ID": "trace-7"})
+    requests.post(
+        f"{running.url}/api/patients/login", json={"email": f"{canary}@example.com", "password": canary}, timeout=10
+    )
+    raw(running, f"GET /{canary} HTTP/9.9\r\nHost: x\r\n\r\n".encode())
+    raw(running, f"{canary}\r\n\r\n".encode())
+    running.process.terminate()
+    running.process.wait(30)
+
+    seen = {line["route"]: line for line in lines(running)}
+    assert set(seen) >= {"api/services/search", "api/patients/login", "unmatched"}
+    assert seen["unmatched"]["requestId"] == "trace-7"
+    assert seen["unmatched"]["status"] == 404
+    assert seen["api/patients/login"]["milliseconds"] > 0
+    assert canary not in running.log.read_text()
+
+
+def test_it_refuses_what_is_no_http_in_the_envelope(web: Start) -> None:
+    running = web()
+
+    answer = raw(running, b"canary\r\n\r\n")
+
+    head, body = answer.split(b"\r\n\r\n", 1)
+    refusal = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert refusal["code"] == "BAD_REQUEST"
+    assert f"X-Request-ID: {refusal['requestId']}".encode() in head
+    assert b"canary" not in answer
+
+
+def test_it_writes_a_file_when_asked(web: Start, tmp_path: Path) -> None:
+    running = web(LOG_FILE=str(tmp_path / "service.log"), LOG_FORMAT="text")
+
+    requests.get(f"{running.url}/", timeout=10)
+
+    line = json.loads((tmp_path / "service.log").read_text().splitlines()[-1])
+    assert line["event"] == "request"
+
+
+def test_it_says_that_rate_limits_are_off(web: Start) -> None:
+    running = web(RATE_LIMIT_ENABLED="false", WEB_CONCURRENCY="1")
+
+    assert "operations.W002" in running.log.read_text()
+
+
+def test_it_leaves_no_folder_of_metrics_behind(web: Start, tmp_path: Path) -> None:
+    running = web(TMPDIR=str(tmp_path))
+    assert list(tmp_path.glob("booking-metrics-*"))
+
+    running.process.terminate()
+    running.process.wait(30)
+
+    assert not list(tmp_path.glob("booking-metrics-*"))
