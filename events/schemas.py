@@ -108,7 +108,7 @@ PUBLISHED = (
         "booking.cancelled",
         BOOKING_EXCHANGE,
         "A visit will not take place.",
-        {**BOOKING, "cancelledBy": PARTIES, "reason": text(1000), "refundAmount": RUPEES},
+        {**BOOKING, "cancelledBy": PARTIES, "reason": text(1000), "refundAmount": RUPEES, "status": STATUS},
     ),
     Contract(
         "booking.rescheduled",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from bson import ObjectId
 from factory.base import DictFactory
@@ -38,13 +38,16 @@ class AddressInput(DictFactory):
 
 
 class VisitInput(DictFactory):
-    """The body of `POST /api/bookings`."""
-
     serviceType = "WOUND_DRESSING"
     startsAt = LazyFunction(lambda: tomorrow().isoformat())
     serviceLocation = LazyFunction(
         lambda: {"type": "HOME", "address": AddressInput(), "contactPerson": "Family", "contactPhone": "9876543210"}
     )
+
+
+def visit_input(**changes: Any) -> dict[str, Any]:
+    """The body of `POST /api/bookings`."""
+    return cast(dict[str, Any], VisitInput(**changes))
 
 
 def service_document(name: str = "WOUND_DRESSING", **changes: Any) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def patient_made(**given: str) -> Caller:
 
 def booking_made(actor: Caller, **wanted: Any) -> dict[str, Any]:
     """A booking of the patient `actor`. `startsAt` is an instant; the default is tomorrow at ten."""
-    visit = {**VisitInput(), "startsAt": tomorrow(), **wanted}
+    visit = {**visit_input(), "startsAt": tomorrow(), **wanted}
     return bookings.booking_create(actor=actor, wanted=visit)
 
 

@@ -7,7 +7,7 @@ import pytest
 from bookings import services, visits
 from bookings.exceptions import InvalidTransition, NotCancellable
 from bookings.lifecycle import Status
-from tests.factories import VisitInput, booking_made, tomorrow
+from tests.factories import booking_made, tomorrow, visit_input
 from tests.integration.bookings.parallel import in_parallel
 
 SECOND = timedelta(seconds=1)
@@ -29,7 +29,7 @@ def test_it_cancels_and_frees_the_time(api, asha, outbox, claims, documents, met
     assert outbox.types() == ["booking.created", "booking.cancelled"]
     assert outbox.types("PARTNER") == ["notification.send"] * 2
     assert documents("nursebookings").find_one({"_id": booking["_id"]})["statusTimestamps"]["cancelledAt"]
-    assert api(asha)("POST", "/bookings", VisitInput()).status_code == 201
+    assert api(asha)("POST", "/bookings", visit_input()).status_code == 201
 
 
 @pytest.mark.parametrize(

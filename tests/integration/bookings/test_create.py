@@ -9,7 +9,7 @@ import pytest
 from booking_service.api.callers import Role
 from bookings import services, signals
 from catalog import services as catalog
-from tests.factories import VisitInput, booking_made, patient_made, service_made, tomorrow
+from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
 from tests.integration.bookings.parallel import in_parallel
 
 EVERYTHING = {
@@ -45,7 +45,7 @@ EVERYTHING = {
 
 
 def test_it_answers_with_the_whole_booking(api, asha):
-    answer = api(asha)("POST", "/bookings", VisitInput(startsAt=tomorrow(10).isoformat()))
+    answer = api(asha)("POST", "/bookings", visit_input(startsAt=tomorrow(10).isoformat()))
 
     assert answer.status_code == 201
     assert answer["ETag"] == '"1"'
@@ -81,7 +81,7 @@ def test_it_keeps_everything_that_it_accepts(api, asha, method):
 
 @pytest.mark.parametrize(("text", "utc"), [("9:05", "03:35"), ("14:30", "09:00"), ("02:30 PM", "09:00")])
 def test_it_reads_every_form_of_a_local_time(api, asha, text, utc):
-    body = VisitInput(scheduledDate=tomorrow().date().isoformat(), scheduledTime=text)
+    body = visit_input(scheduledDate=tomorrow().date().isoformat(), scheduledTime=text)
     del body["startsAt"]
 
     booking = api(asha)("POST", "/bookings", body).body["data"]
@@ -120,7 +120,7 @@ def test_it_reads_every_form_of_a_local_time(api, asha, text, utc):
     ],
 )
 def test_it_refuses_malformed_input_by_field(api, asha, outbox, documents, changes, field):
-    answer = api(asha)("POST", "/bookings", {**VisitInput(), **changes})
+    answer = api(asha)("POST", "/bookings", {**visit_input(), **changes})
 
     assert answer.status_code == 400, answer.body
     assert field in [error["field"] for error in answer.body["errors"]]
@@ -130,7 +130,7 @@ def test_it_refuses_malformed_input_by_field(api, asha, outbox, documents, chang
 
 def test_it_reports_all_rules_that_are_broken_together(api, asha, outbox, documents, claims):
     service_made("IV_DRIP", requirements__prescriptionRequired=True, requirements__minAge=60)
-    body = VisitInput(serviceType="IV_DRIP", startsAt=(tomorrow(5, 1)).isoformat())
+    body = visit_input(serviceType="IV_DRIP", startsAt=(tomorrow(5, 1)).isoformat())
     body["serviceLocation"]["address"]["city"] = "Atlantis"
 
     answer = api(asha)("POST", "/bookings", body)
@@ -150,7 +150,7 @@ def test_it_reports_all_rules_that_are_broken_together(api, asha, outbox, docume
 
 
 def test_it_names_a_single_broken_rule_in_the_answers_code(api, asha):
-    answer = api(asha)("POST", "/bookings", VisitInput(startsAt=tomorrow(10, days=-3).isoformat()))
+    answer = api(asha)("POST", "/bookings", visit_input(startsAt=tomorrow(10, days=-3).isoformat()))
 
     assert (answer.status_code, answer.body["code"]) == (422, "IN_PAST")
 
@@ -158,7 +158,7 @@ def test_it_names_a_single_broken_rule_in_the_answers_code(api, asha):
 def test_it_does_not_book_an_inactive_service(api, asha):
     service_made("IV_DRIP", availability__isActive=False)
 
-    answer = api(asha)("POST", "/bookings", VisitInput(serviceType="IV_DRIP"))
+    answer = api(asha)("POST", "/bookings", visit_input(serviceType="IV_DRIP"))
 
     assert (answer.status_code, answer.body["code"]) == (422, "SERVICE_INACTIVE")
 
@@ -166,7 +166,7 @@ def test_it_does_not_book_an_inactive_service(api, asha):
 def test_it_books_by_the_monoliths_type_names(api, asha):
     service_made("INJECTION_IM")
 
-    booking = api(asha)("POST", "/bookings", VisitInput(serviceType="INJECTION")).body["data"]
+    booking = api(asha)("POST", "/bookings", visit_input(serviceType="INJECTION")).body["data"]
 
     assert booking["serviceType"] == "INJECTION"
     assert catalog.service_resolve("INJECTION").name == "INJECTION_IM"
@@ -177,7 +177,7 @@ def test_it_charges_what_the_catalog_quotes(api, asha):
     service_made("IV_DRIP", pricing={"basePrice": 799, "currency": "INR", "surgePricing": surge})
     at = tomorrow(18).isoformat()
 
-    price = api(asha)("POST", "/bookings", VisitInput(serviceType="IV_DRIP", startsAt=at)).body["data"]["pricing"]
+    price = api(asha)("POST", "/bookings", visit_input(serviceType="IV_DRIP", startsAt=at)).body["data"]["pricing"]
     quoted = api(asha)("GET", f"/services/IV_DRIP/pricing?at={at.replace('+', '%2B')}").body["data"]
 
     assert price["surgeMultiplier"] == 1.5
@@ -189,7 +189,7 @@ def test_it_charges_what_the_catalog_quotes(api, asha):
 
 def test_it_counts_the_age_of_the_person_cared_for(api, asha, documents):
     service_made("ELDERLY_CARE_DAILY", requirements__minAge=60)
-    post = lambda **more: api(asha)("POST", "/bookings", VisitInput(serviceType="ELDERLY_CARE_DAILY", **more))  # noqa: E731
+    post = lambda **more: api(asha)("POST", "/bookings", visit_input(serviceType="ELDERLY_CARE_DAILY", **more))  # noqa: E731
 
     assert post().body["code"] == "AGE_OUT_OF_RANGE"
     assert post(patientDetails={"name": "Lakshmi", "age": 59}).body["code"] == "AGE_OUT_OF_RANGE"
@@ -229,7 +229,7 @@ def test_it_writes_booking_claims_event_and_counter_in_one_transaction(asha, doc
 
 
 def test_it_lets_a_person_be_in_one_visit_at_a_time(api, asha, ravi, outbox):
-    post = lambda who, at, **more: api(who)("POST", "/bookings", VisitInput(startsAt=at.isoformat(), **more))  # noqa: E731
+    post = lambda who, at, **more: api(who)("POST", "/bookings", visit_input(startsAt=at.isoformat(), **more))  # noqa: E731
     assert post(asha, tomorrow(10)).status_code == 201
 
     for at in (tomorrow(9, 35), tomorrow(10), tomorrow(10, 25)):
@@ -249,7 +249,7 @@ def test_it_lets_a_person_be_in_one_visit_at_a_time(api, asha, ravi, outbox):
 
 def test_it_never_exceeds_a_services_capacity_in_a_city(api, asha, ravi):
     service_made("IV_DRIP", availability__capacityPerSlot=2)
-    body = lambda **more: VisitInput(serviceType="IV_DRIP", **more)  # noqa: E731
+    body = lambda **more: visit_input(serviceType="IV_DRIP", **more)  # noqa: E731
     assert api(asha)("POST", "/bookings", body()).status_code == 201
     assert api(ravi)("POST", "/bookings", body(startsAt=tomorrow(10, 15).isoformat())).status_code == 201
 
@@ -267,7 +267,7 @@ def test_it_has_no_place_in_a_service_without_places(api, asha):
     service_made("IV_DRIP", availability__capacityPerSlot=1)
     booking_made(patient_made(), serviceType="IV_DRIP")
 
-    assert api(asha)("POST", "/bookings", VisitInput(serviceType="IV_DRIP")).body["code"] == "SLOT_TAKEN"
+    assert api(asha)("POST", "/bookings", visit_input(serviceType="IV_DRIP")).body["code"] == "SLOT_TAKEN"
 
 
 @pytest.mark.parametrize("capacity", [1, 3])
@@ -276,7 +276,7 @@ def test_fifty_parallel_requests_for_one_place_give_one_booking_each(api, outbox
     clients = [api(patient_made()) for _ in range(50)]
     documents("outbox").delete_many({})
 
-    answers = in_parallel([lambda c=c: c("POST", "/bookings", VisitInput(serviceType="IV_DRIP")) for c in clients])
+    answers = in_parallel([lambda c=c: c("POST", "/bookings", visit_input(serviceType="IV_DRIP")) for c in clients])
 
     codes = sorted((answer.status_code, answer.body.get("code")) for answer in answers)
     assert codes == [(201, None)] * capacity + [(409, "SLOT_TAKEN")] * (50 - capacity)
@@ -287,7 +287,7 @@ def test_fifty_parallel_requests_for_one_place_give_one_booking_each(api, outbox
 def test_fifty_parallel_requests_of_one_patient_give_one_booking(api, asha, outbox, documents, claims):
     client = api(asha)
 
-    answers = in_parallel([lambda: client("POST", "/bookings", VisitInput())] * 50)
+    answers = in_parallel([lambda: client("POST", "/bookings", visit_input())] * 50)
 
     codes = sorted((answer.status_code, answer.body.get("code")) for answer in answers)
     assert codes == [(201, None)] + [(409, "PATIENT_OVERLAP")] * 49
@@ -297,7 +297,7 @@ def test_fifty_parallel_requests_of_one_patient_give_one_booking(api, asha, outb
 
 
 def test_twenty_parallel_posts_with_one_key_give_one_booking(api, asha, outbox, documents):
-    client, body, key = api(asha), VisitInput(), uuid.uuid4().hex
+    client, body, key = api(asha), visit_input(), uuid.uuid4().hex
 
     answers = in_parallel([lambda: client("POST", "/bookings", body, Idempotency_Key=key)] * 20)
 
@@ -311,12 +311,12 @@ def test_twenty_parallel_posts_with_one_key_give_one_booking(api, asha, outbox, 
     again = client("POST", "/bookings", body, Idempotency_Key=key)
     assert (again.status_code, again["Idempotency-Replayed"]) == (201, "true")
     assert again.body == made[0].body
-    reused = client("POST", "/bookings", VisitInput(isRecurring=True), Idempotency_Key=key)
+    reused = client("POST", "/bookings", visit_input(isRecurring=True), Idempotency_Key=key)
     assert (reused.status_code, reused.body["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
 def test_a_stored_refusal_is_repeated(api, asha):
-    client, body = api(asha), VisitInput(startsAt=tomorrow(10, days=-3).isoformat())
+    client, body = api(asha), visit_input(startsAt=tomorrow(10, days=-3).isoformat())
 
     first = client("POST", "/bookings", body, Idempotency_Key="k")
     second = client("POST", "/bookings", body, Idempotency_Key="k")
@@ -331,11 +331,11 @@ def test_only_patients_book(api, directory, role, status, asha):
     if role is None:
         client.headers = {}
 
-    assert client("POST", "/bookings", VisitInput()).status_code == status
+    assert client("POST", "/bookings", visit_input()).status_code == status
 
 
 def test_it_keeps_sql_and_operators_as_text(api, asha):
-    booking = api(asha)("POST", "/bookings", VisitInput(specialRequirements="$where: 1; {$ne: null}")).body["data"]
+    booking = api(asha)("POST", "/bookings", visit_input(specialRequirements="$where: 1; {$ne: null}")).body["data"]
 
     assert booking["specialRequirements"] == "$where: 1; {$ne: null}"
 

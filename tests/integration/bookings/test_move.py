@@ -6,7 +6,7 @@ import pytest
 
 from bookings import services, visits
 from bookings.exceptions import PatientOverlap
-from tests.factories import VisitInput, booking_made, patient_made, service_made, tomorrow
+from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
 from tests.integration.bookings.parallel import in_parallel
 
 SURGE = {"enabled": True, "surgeMultiplier": 2, "surgeHours": [{"start": "18:00", "end": "22:00"}]}
@@ -263,7 +263,7 @@ def test_another_person_has_another_time(api, asha, claims):
     assert put(api, asha, booking, {"patientDetails": {"name": "Lakshmi", "age": 70}}).status_code == 200
 
     assert len(claims()) == 6
-    assert api(asha)("POST", "/bookings", VisitInput()).status_code == 201
+    assert api(asha)("POST", "/bookings", visit_input()).status_code == 201
     clash = put(api, asha, booking, {"patientDetails": {"name": "Asha Rao"}})
     assert clash.body["code"] == "PATIENT_OVERLAP"
 

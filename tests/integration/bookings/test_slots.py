@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.factories import VisitInput, booking_made, patient_made, service_made, tomorrow
+from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
 
 SURGE = {"enabled": True, "surgeMultiplier": 2, "surgeHours": [{"start": "18:00", "end": "22:00"}]}
 
@@ -53,7 +53,7 @@ def test_every_slot_can_be_booked_at_its_price(public, api, asha):
     found = slots(public, f"from={day()}&to={day()}", service="iv-drip").body["data"]["slots"]
 
     for slot in (found[0], next(slot for slot in found if slot["surgeApplied"]), found[-1]):
-        body = VisitInput(serviceType="IV_DRIP", startsAt=slot["startsAt"])
+        body = visit_input(serviceType="IV_DRIP", startsAt=slot["startsAt"])
         made = api(asha)("POST", "/bookings", body)
         assert made.status_code == 201, made.body
         assert made.body["data"]["pricing"]["payableAmount"] == slot["price"]
