@@ -23,11 +23,9 @@ CHART_OPTIONS = {
     "maintainAspectRatio": False,
     "animation": False,
     "plugins": {"legend": {"display": False}},
-    "scales": {
-        "x": {"grid": {"display": False}, "ticks": {"maxRotation": 0, "autoSkip": True}},
-        "y": {"beginAtZero": True, "ticks": {"precision": 0, "maxTicksLimit": 5}},
-    },
 }
+NAMES_SCALE = {"grid": {"display": False}}
+VALUES_SCALE = {"beginAtZero": True, "ticks": {"precision": 0, "maxTicksLimit": 5}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,9 @@ class Chart:
 
     @property
     def options(self) -> str:
-        return orjson.dumps({**CHART_OPTIONS, "indexAxis": "y" if self.lying else "x"}).decode()
+        names, values = ("y", "x") if self.lying else ("x", "y")
+        scales = {names: NAMES_SCALE | {"ticks": {"autoSkip": not self.lying, "maxRotation": 0}}, values: VALUES_SCALE}
+        return orjson.dumps({**CHART_OPTIONS, "indexAxis": names, "scales": scales}).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,7 @@ def page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """unfold's DASHBOARD_CALLBACK: the panels that this member of staff may see."""
     autodiscover_modules("dashboard")
     may_see = request.user.has_perm  # type: ignore[union-attr]  # the admin lets nobody in who has no such method
+    context["title"] = "Overview"
     context["panels"] = [panel for panel in sorted(_panels.values(), key=_order) if may_see(panel.permission)]
     return context
 

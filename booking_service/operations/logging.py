@@ -48,6 +48,8 @@ def logging_config(*, log_format: str, level: str, log_file: str = "") -> dict[s
             # Django names the path of every 4xx, and a path is something that a caller typed.
             "django": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
+            # Below that it logs whole commands, with the documents in them.
+            "pymongo": {"level": "WARNING"},
             # A dozen lines for every connection it opens or closes.
             "pika": {"level": "WARNING"},
         },

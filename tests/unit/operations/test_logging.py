@@ -1,0 +1,103 @@
+"""Log lines."""
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+import structlog
+
+from booking_service.api.request_id import bind_request_id
+from booking_service.operations.logging import JsonFormatter, TextFormatter, WithoutRequests, as_record, logging_config
+
+
+def record(message: Any, *args: Any, **options: Any) -> logging.LogRecord:
+    return logging.LogRecord("bookings.services", logging.WARNING, __file__, 1, message, args, None, **options)
+
+
+def failed(text: str) -> logging.LogRecord:
+    try:
+        try:
+            raise KeyError(text)
+        except KeyError as cause:
+            raise RuntimeError(text) from cause
+    except RuntimeError:
+        made = record({"event": "it failed"})
+        made.exc_info = sys.exc_info()
+        return made
+
+
+def test_it_writes_one_json_object_a_line() -> None:
+    bind_request_id("trace-1")
+
+    line = JsonFormatter().format(record({"event": "slot taken", "code": "SLOT_TAKEN"}))
+
+    fields = json.loads(line)
+    assert "\n" not in line
+    assert fields.pop("timestamp").endswith("+00:00")
+    assert fields == {
+        "level": "warning",
+        "logger": "bookings.services",
+        "event": "slot taken",
+        "code": "SLOT_TAKEN",
+        "requestId": "trace-1",
+    }
+
+
+def test_it_writes_lines_of_libraries_alike() -> None:
+    assert json.loads(JsonFormatter().format(record("%s is away", "Redis")))["event"] == "Redis is away"
+
+
+def test_it_tells_where_an_exception_happened_and_not_its_text() -> None:
+    line = JsonFormatter().format(failed("asha@example.com"))
+
+    fields = json.loads(line)
+    assert "asha" not in line
+    assert fields["exception"] == ["builtins.RuntimeError", "builtins.KeyError"]
+    assert fields["frames"][-1].endswith(" failed")
+
+
+def test_it_shows_a_developer_the_whole_exception() -> None:
+    text = TextFormatter().format(failed("visit 7"))
+
+    assert "RuntimeError: visit 7" in text
+    assert "WARNING bookings.services: it failed" in text
+
+
+def test_it_writes_what_json_does_not_know() -> None:
+    assert json.loads(JsonFormatter().format(record({"event": "x", 1: object})))["1"] == "<class 'object'>"
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "kept"),
+    [
+        ("Invalid request from ip=1.1.1.1: 'canary'", (), "Invalid request"),
+        ("Error handling request %s", ("/canary?q=canary",), "Error handling request"),
+        ("Booting worker with pid: %s", (7,), "Booting worker with pid: 7"),
+    ],
+)
+def test_it_drops_requests_from_gunicorns_messages(message: str, args: tuple[Any, ...], kept: str) -> None:
+    quoted = record(message, *args)
+
+    assert WithoutRequests().filter(quoted)
+    assert quoted.getMessage() == kept
+
+
+def test_it_hands_structlogs_events_to_the_standard_library(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        structlog.get_logger("bookings.services").info("slot taken", code="SLOT_TAKEN")
+
+    assert caplog.records[-1].name == "bookings.services"
+    assert caplog.records[-1].msg == {"event": "slot taken", "code": "SLOT_TAKEN"}
+
+
+def test_it_keeps_the_exception_of_a_structlog_event() -> None:
+    (event,), options = as_record(None, "error", {"event": "x", "exc_info": True})
+
+    assert (event, options) == ({"event": "x"}, {"exc_info": True})
+
+
+def test_it_writes_a_file_only_when_asked() -> None:
+    assert list(logging_config(log_format="json", level="INFO")["handlers"]) == ["console"]
+    assert list(logging_config(log_format="json", level="INFO", log_file="x.log")["handlers"]) == ["console", "file"]
