@@ -45,6 +45,7 @@ ATTEMPT, REASON, DIED_AT, EXCHANGE, ROUTING_KEY = (
     "x-origin-routing-key",
 )
 LONGEST_MESSAGE_ID = 255
+CONFLICT_SECONDS = 1.0  # then the retry queue waits better, and the worker is free for other bookings
 
 
 class Fate(StrEnum):
@@ -131,7 +132,7 @@ def take_effect(event: Event) -> Verdict:
     """
     bind_request_id(event.correlation_id)
     try:
-        transaction.run(_effect_and_inbox_row, event)
+        transaction.run_within(CONFLICT_SECONDS, _effect_and_inbox_row, event)
     except AlreadyDoneError:
         return Verdict(Fate.DUPLICATE)
     except BrokenMessageError as broken:

@@ -5,7 +5,7 @@ To add an event: write its signal, its line in RECEIVERS, and its contract in `s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -135,7 +135,7 @@ def from_patient(publishes: str) -> Receiver:
     return Receiver("patient", "patientId", {}, publishes)
 
 
-RECEIVERS: dict[Signal, Callable[..., None]] = {
+RECEIVERS: dict[Signal, Receiver] = {
     bookings.booking_created: from_booking("booking.created"),
     bookings.booking_cancelled: from_booking("booking.cancelled"),
     bookings.booking_rescheduled: from_booking("booking.rescheduled"),

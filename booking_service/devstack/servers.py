@@ -221,7 +221,9 @@ class MongoServer(Server):
     def command(self) -> list[str]:
         options = ["--dbpath", str(self.folder), "--port", str(self.port), "--bind_ip", HOST, "--replSet", "rs0"]
         small = ["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64", "--nounixsocket", "--quiet"]
-        return [self.binary(), *options, *small, "--setParameter", "diagnosticDataCollectionEnabled=false"]
+        # The locks of a process that died in a transaction last this long.
+        brief = ["--setParameter", "transactionLifetimeLimitSeconds=5"]
+        return [self.binary(), *options, *small, *brief, "--setParameter", "diagnosticDataCollectionEnabled=false"]
 
     def is_ready(self) -> bool:
         if port_is_free(self.port):

@@ -35,9 +35,17 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     Raises:
         Whatever `function` raises; django.db.OperationalError when conflicts last longer than RETRY_SECONDS.
     """
+    return run_within(RETRY_SECONDS, function, *args, **kwargs)
+
+
+def run_within(seconds: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """`run`, but giving up on conflicts after `seconds`: for callers with a better way to wait.
+
+    A process that dies in a transaction leaves its locks behind until MongoDB's `transactionLifetimeLimitSeconds`.
+    """
     if in_transaction():
         return function(*args, **kwargs)
-    give_up_at = time.monotonic() + RETRY_SECONDS
+    give_up_at = time.monotonic() + seconds
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
@@ -60,4 +68,4 @@ def transactional(function: Callable[P, R]) -> Callable[P, R]:
     return in_a_transaction
 
 
-__all__: list[Any] = ["atomic", "in_transaction", "on_commit", "run", "transactional"]
+__all__: list[Any] = ["atomic", "in_transaction", "on_commit", "run", "run_within", "transactional"]

@@ -1,0 +1,204 @@
+"""publish_events and consume_events as processes: killed, frozen, many, and told to stop."""
+
+import json
+import signal
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from time import sleep
+
+import pytest
+from bson import Decimal128, ObjectId
+from django.db import connection
+
+from events.broker import Message, PublishingConnection
+from events.models import InboxMessage, OutboxEvent
+from events.topology import topology
+from tests.chaos.stack import Process
+from tests.integration.events.rabbit import eventually, message_count, take
+
+pytestmark = pytest.mark.broker
+BOOKINGS, VERSIONS = 150, 4
+
+
+@pytest.fixture
+def spawn(process_environment, tmp_path):
+    """Starts one of our commands on this test's database and broker."""
+    made: list[Process] = []
+
+    def start(command: str, **settings: str) -> Process:
+        environment = {**process_environment, "EVENTS_RETRY_SECONDS": "0.1,0.2", "PYTHONUNBUFFERED": "1", **settings}
+        made.append(Process([command], environment, Path(tmp_path, f"{command}-{len(made)}.log")))
+        return made[-1].start()
+
+    yield start
+    for process in made:
+        process.close()
+
+
+@pytest.fixture
+def backlog(waiting):
+    """Commits VERSIONS events of each of BOOKINGS bookings; returns the ids of each booking's, in order."""
+    return [waiting(VERSIONS, body=b'{"filler":"%s"}' % (b"x" * 500)) for _ in range(BOOKINGS)]
+
+
+def unsent() -> int:
+    return OutboxEvent.objects.mongo_count_documents({"status": "WAITING"})
+
+
+def assert_all_arrived_in_order(rabbit, queue, backlog):
+    """Nothing is lost, first copies are in order, and every copy is the same message."""
+    messages = take(rabbit, queue, message_count(rabbit, queue))
+    order, bodies = defaultdict(list), defaultdict(set)
+    for message in messages:
+        bodies[message.message_id].add((message.body, message.type, message.properties.timestamp))
+        if message.message_id not in order[message.headers["aggregate_id"]]:
+            order[message.headers["aggregate_id"]].append(message.message_id)
+    assert sorted(order.values()) == sorted([str(event) for event in events] for events in backlog)
+    assert all(len(copies) == 1 for copies in bodies.values())
+    return len(messages) - BOOKINGS * VERSIONS
+
+
+@pytest.mark.parametrize("publishers", [2, 5])
+def test_several_publishers_lose_nothing_and_keep_each_bookings_order(rabbit, listening, backlog, spawn, publishers):
+    for _ in range(publishers):
+        spawn("publish_events", EVENTS_BATCH="20")
+    eventually(lambda: unsent() == 0, seconds=60)
+    assert assert_all_arrived_in_order(rabbit, listening, backlog) == 0
+
+
+def test_publishers_killed_at_random_lose_nothing_and_keep_each_bookings_order(rabbit, listening, backlog, spawn):
+    random = Random(7)
+    processes = [spawn("publish_events", EVENTS_BATCH="10", EVENTS_LEASE_SECONDS="1") for _ in range(2)]
+    for _ in range(4):
+        random.choice(processes).wait_for("publisher_started")
+        sleep(random.uniform(0, 0.5))
+        victim = random.choice(processes)
+        victim.kill()
+        victim.start()
+    eventually(lambda: unsent() == 0, seconds=60)
+    assert_all_arrived_in_order(rabbit, listening, backlog)
+
+
+def test_a_publisher_frozen_past_its_lease_reorders_and_loses_nothing(rabbit, listening, backlog, spawn):
+    frozen = spawn("publish_events", EVENTS_BATCH="10", EVENTS_LEASE_SECONDS="1", EVENTS_CONFIRM_SECONDS="1")
+    eventually(lambda: unsent() < BOOKINGS * VERSIONS, seconds=60)
+    frozen.send(signal.SIGSTOP)
+    left = unsent()
+    spawn("publish_events", EVENTS_LEASE_SECONDS="1")
+    eventually(lambda: unsent() == 0, seconds=60)
+    frozen.send(signal.SIGCONT)
+    sleep(1)
+    assert left > 0, "it was frozen too late to prove anything"
+    assert_all_arrived_in_order(rabbit, listening, backlog)
+
+
+def test_a_stopped_publisher_settles_what_it_sent_and_exits_0(rabbit, listening, backlog, spawn):
+    publisher = spawn("publish_events", EVENTS_BATCH="10")
+    eventually(lambda: unsent() < BOOKINGS * VERSIONS, seconds=60)
+    assert publisher.stop() == 0
+    sent = OutboxEvent.objects.mongo_count_documents({"status": "SENT"})
+    assert message_count(rabbit, listening) == sent
+    assert OutboxEvent.objects.mongo_count_documents({"leaseOwner": {"$ne": None}}) == 0
+
+
+def test_a_commit_wakes_the_publisher(rabbit, listening, waiting, spawn):
+    publisher = spawn("publish_events", EVENTS_SWEEP_SECONDS="60")
+    publisher.wait_for("publisher_started")
+    sleep(2)
+    waiting(1)
+    eventually(lambda: unsent() == 0, seconds=5, what="the sweep would have come after a minute")
+
+
+# --- consuming -----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def brief_transactions():
+    """MongoDB keeps the locks of a client that died in a transaction until this limit: 60 s unless told otherwise."""
+    client = connection.connection
+    limit = client.admin.command({"getParameter": 1, "transactionLifetimeLimitSeconds": 1})
+    client.admin.command({"setParameter": 1, "transactionLifetimeLimitSeconds": 2})
+    yield
+    before = limit["transactionLifetimeLimitSeconds"]
+    client.admin.command({"setParameter": 1, "transactionLifetimeLimitSeconds": before})
+
+
+@pytest.fixture
+def unpaid():
+    """Bookings to pay, each of a patient whose `totalSpent` tells how often the payment took effect."""
+    patients = [{"_id": ObjectId(), "name": "Asha", "totalSpent": Decimal128("0")} for _ in range(300)]
+    connection.database["patients"].insert_many(patients)
+    now = datetime.now(UTC)
+    bookings = [
+        {
+            "_id": ObjectId(),
+            "patient": patient["_id"],
+            "serviceType": "WOUND_DRESSING",
+            "status": "REQUESTED",
+            "startsAt": now,
+            "pricing": {"payableAmount": Decimal128("100"), "currency": "INR"},
+            "payment": {"status": "PENDING", "method": "ONLINE", "attempt": 1},
+            "timeline": [],
+            "version": 1,
+        }
+        for patient in patients
+    ]
+    connection.database["nursebookings"].insert_many(bookings)
+    return [booking["_id"] for booking in bookings]
+
+
+def pay(rabbit, bookings):
+    messages = []
+    for booking in bookings:
+        data = {"bookingId": str(booking), "transactionId": f"t-{booking}", "amount": 100}
+        body = {"event": "payment.completed", "data": data, "timestamp": "2026-11-22T10:00:00Z", "service": "payments"}
+        name = "payment.completed"
+        messages.append(Message(f"m-{booking}", name, "payment.events", name, json.dumps(body).encode(), 1))
+    sending = PublishingConnection(rabbit).open()
+    batch = sending.send(messages)
+    sending.wait(batch)
+    sending.close()
+    assert set(batch.outcomes.values()) == {"confirmed"}
+
+
+def paid() -> int:
+    return connection.database["nursebookings"].count_documents({"payment.status": "PAID"})
+
+
+def spent() -> int:
+    """What all patients together have paid; fails when one paid twice."""
+    spent = [int(patient["totalSpent"].to_decimal()) for patient in connection.database["patients"].find({})]
+    assert max(spent) <= 100
+    return sum(spent)
+
+
+def queue_is_empty(rabbit):
+    return message_count(rabbit, topology().queue) == 0
+
+
+def test_consumers_killed_at_random_let_each_payment_take_effect_once(rabbit, unpaid, spawn, brief_transactions):
+    pay(rabbit, unpaid)
+    random = Random(7)
+    consumers = [spawn("consume_events", EVENTS_RETRY_SECONDS="1,2,4") for _ in range(2)]
+    for _ in range(4):
+        before = InboxMessage.objects.mongo_count_documents({})
+        eventually(lambda n=before: InboxMessage.objects.mongo_count_documents({}) >= min(n + 20, 300), seconds=60)
+        victim = random.choice(consumers)
+        victim.kill()
+        victim.start()
+    pay(rabbit, unpaid)  # every message once more
+    eventually(lambda: paid() == 300 and queue_is_empty(rabbit), seconds=90)
+    for consumer in consumers:
+        assert consumer.stop() == 0
+    assert (paid(), spent(), InboxMessage.objects.mongo_count_documents({})) == (300, 30_000, 300)
+    assert (message_count(rabbit, topology().queue), message_count(rabbit, topology().dead_queue)) == (0, 0)
+
+
+def test_a_consumer_stopped_under_load_exits_0_and_leaves_nothing_half_done(rabbit, unpaid, spawn):
+    pay(rabbit, unpaid)
+    consumer = spawn("consume_events")
+    eventually(lambda: paid() > 10, seconds=60)
+    assert consumer.stop() == 0
+    done = paid()
+    assert spent() == done * 100
+    assert eventually(lambda: message_count(rabbit, topology().queue)) == 300 - done
