@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from booking_service.djongo.apps import MIGRATION_MODULES as DJANGO_MIGRATION_MODULES
 from booking_service.operations.logging import logging_config
@@ -139,6 +140,7 @@ TEMPLATES = [
     },
 ]
 STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "booking_service" / "static"]
 STATIC_ROOT = BASE_DIR / ".local" / "static"
 WHITENOISE_USE_FINDERS = not PRODUCTION  # production collects them once, when the image is built
 
@@ -221,6 +223,26 @@ AUTH_PASSWORD_VALIDATORS = [
 UNFOLD = {
     "SITE_TITLE": "Patient bookings",
     "SITE_HEADER": "Patient bookings",
+    "SITE_SYMBOL": "medical_services",
+    "SITE_URL": None,
+    "SHOW_BACK_BUTTON": True,
+    "DASHBOARD_CALLBACK": "booking_service.operations.dashboard.page",
+    "STYLES": [lambda _request: static("booking_service/admin.css")],
+    "COLORS": {
+        "primary": {  # a calm teal
+            "50": "oklch(98.4% .014 180.72)",
+            "100": "oklch(95.3% .051 180.801)",
+            "200": "oklch(91% .096 180.426)",
+            "300": "oklch(85.5% .138 181.071)",
+            "400": "oklch(77.7% .152 181.912)",
+            "500": "oklch(70.4% .14 182.503)",
+            "600": "oklch(60% .118 184.704)",
+            "700": "oklch(51.1% .096 186.391)",
+            "800": "oklch(43.7% .078 188.216)",
+            "900": "oklch(38.6% .063 188.416)",
+            "950": "oklch(27.7% .046 192.524)",
+        },
+    },
     "LOGIN": {"form": "booking_service.api.admin_sign_in.LimitedSignInForm"},
 }
 SESSION_COOKIE_AGE = 60 * number("ADMIN_IDLE_MINUTES", 30, smallest=1)

@@ -35,6 +35,7 @@ from catalog.forms import (
     ServiceForm,
     SurgeWindowForm,
     SurgeWindowFormSet,
+    document_path,
     value_at,
 )
 from catalog.models import Availability, FrequentQuestion, Service, ServiceChange, SurgeWindow
@@ -79,6 +80,11 @@ class RowsInline:
         return self.has_change_permission(request, obj)
 
     has_delete_permission = has_change_permission
+
+
+def labelled(changes: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The changes of a service with the labels that its form has for the fields."""
+    return [part | {"label": LABELS.get(part["field"], part["field"])} for part in changes]
 
 
 def read_only(form: type[RowForm]) -> type[RowForm]:
@@ -336,7 +342,9 @@ class ServiceAdmin(ModelAdmin):
             "title": f"History of {service}",
             "opts": self.opts,
             "object": service,
-            "changes": services.service_history(service.pk),
+            "changes": [
+                change | {"changes": labelled(change["changes"])} for change in services.service_history(service.pk)
+            ],
         }
         return TemplateResponse(request, "catalog/service_history.html", context)
 
@@ -348,6 +356,16 @@ def _shown(path: str) -> Callable[[Any, Service], Any]:
 
     return value
 
+
+LABELS = {document_path(path): str(ServiceForm.base_fields[name].label) for name, path in EMBEDDED.items()} | {
+    "pricing.surgePricing.surgeHours": "Surge windows",
+    "availability.availableCities": "Cities",
+    "faqs": "Questions patients ask",
+    **{
+        Service._meta.get_field(name).column: str(ServiceForm.base_fields[name].label)
+        for name in ServiceForm.Meta.fields
+    },
+}
 
 for _name, _path in EMBEDDED.items():  # how those who may only look see the form's own fields
     setattr(ServiceAdmin, _name, _shown(_path))
@@ -373,7 +391,7 @@ class ServiceChangeAdmin(ModelAdmin):
 
     @display(description="What changed")
     def shown_changes(self, change: ServiceChange) -> str:
-        fields = [part.field for part in change.changes]
+        fields = [LABELS.get(part.field, part.field) for part in change.changes]
         return ", ".join(fields[:4]) + (f" and {len(fields) - 4} more" if len(fields) > 4 else "")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -191,6 +191,7 @@ class Service(Document):
                 name="service_featured",
             ),
             DocumentIndex("availability.isActive", "isPopular", "-stats.totalBookings", "_id", name="service_popular"),
+            DocumentIndex("availability.isActive", "-stats.totalBookings", "_id", name="service_most_booked"),
         ]
 
     def __str__(self) -> str:

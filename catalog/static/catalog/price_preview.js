@@ -17,12 +17,8 @@
 
     const row = (price) => {
       const line = document.createElement("tr");
-      const cells = [price.when + (price.surge ? " (surge)" : ""), price.base, price.fee, price.gst, "₹ " + price.total];
-      cells.forEach((text, index) => {
-        const cell = line.insertCell();
-        cell.textContent = text;
-        cell.className = "py-1" + (index < 4 ? " pr-4" : " font-semibold") + (index > 0 ? " text-right tabular-nums" : "");
-      });
+      line.toggleAttribute("data-surge", price.surge);
+      for (const text of [price.when, price.base, price.fee, price.gst, "₹ " + price.total]) line.insertCell().textContent = text;
       return line;
     };
 
