@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def service_run(folder: Path) -> int:
         password = _prepare(environment)
         stack.wait_for("RABBITMQ_URL")
         _write_addresses(folder, environment, stack)
-        manager = _processes(environment)
+        manager = _processes(environment, folder)
         threading.Thread(target=_say_where_to_look, args=(port, stack, password), daemon=True).start()
         _loop(manager)
     signalled = manager.returncode in {130, 143}
@@ -72,23 +73,25 @@ def _prepare(environment: dict[str, str]) -> str:
 
 
 def _write_addresses(folder: Path, environment: dict[str, str], stack: Stack) -> None:
-    """For `make demo`: where the running service, its servers and the stand-in partners are."""
+    """For `make demo` and for shells: where the running service, its servers and the stand-in partners are."""
     addresses = {"SERVICE_URL": f"http://{HOST}:{environment['PORT']}", **stack.uris}
     if stand_ins := _stand_ins(environment):
         addresses["STAND_IN_URL"] = stand_ins[0]
-    (folder / "addresses.env").write_text("".join(f"{name}={uri}\n" for name, uri in addresses.items()))
+    lines = [f"{name}={shlex.quote(uri)}\n" for name, uri in addresses.items()]
+    (folder / "addresses.env").write_text("".join(lines))
 
 
 def _stand_ins(environment: dict[str, str]) -> list[str]:
     return [environment[name] for name in PARTNER_PORTS if not os.environ.get(name)]
 
 
-def _processes(environment: dict[str, str]) -> Manager:
+def _processes(environment: dict[str, str], folder: Path) -> Manager:
     manager = Manager()
     for name, command in parse_procfile(Path("Procfile").read_text()).processes.items():
         manager.add_process(name, f"exec {command}", env=environment)
     if _stand_ins(environment):
-        manager.add_process("partners", "exec python -m booking_service.devstack.partners", env=environment)
+        command = f"exec python -m booking_service.devstack.partners --folder {shlex.quote(str(folder))}"
+        manager.add_process("partners", command, env=environment)
     return manager
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,11 @@ NAMES = ("MONGODB_URI", "REDIS_URL", "RABBITMQ_URL", "ENVIRONMENT", "CI", "LOG_F
 START_SECONDS = 90
 
 
+def newcomers_environment() -> dict[str, str]:
+    """Without what the tests say about servers."""
+    return {name: value for name, value in os.environ.items() if name not in NAMES}
+
+
 class Devstack:
     """`python -m booking_service.devstack`, which is all that `make` calls, in a folder and on a port of its own."""
 
@@ -29,11 +35,10 @@ class Devstack:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, command: str, **environment: str) -> subprocess.Popen[bytes]:
-        inherited = {name: value for name, value in os.environ.items() if name not in NAMES}
         with self.output.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "booking_service.devstack", "--folder", str(self.folder), command],
-                env={**inherited, "PORT": str(self.port), "WEB_CONCURRENCY": "1", **environment},
+                env={**newcomers_environment(), "PORT": str(self.port), "WEB_CONCURRENCY": "1", **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -57,6 +62,23 @@ class Devstack:
             assert self._started[-1].poll() is None, said
             time.sleep(0.1)
         return said
+
+    def follow_the_readme(self) -> str:
+        """What the commands of "Try it" print."""
+        section = (ROOT / "README.md").read_text().partition("## Try it")[2].partition("\n## ")[0]
+        script = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+        here = script.replace("127.0.0.1:3001", f"{HOST}:{self.port}").replace(".venv/bin/python", sys.executable)
+        here = here.replace("booking_service.devstack send", f"booking_service.devstack --folder {self.folder} send")
+        done = subprocess.run(
+            ["bash", "-e", "-c", here],
+            cwd=ROOT,
+            env=newcomers_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -109,6 +131,11 @@ def test_it_runs_demonstrates_and_stops(devstack: Devstack) -> None:
     # And the demo finds everything as it should be
     code, lines = devstack.call("demo")
     assert (code, lines[-1]) == (0, "All of it as it should be."), "\n".join(lines)
+    # And so do the README's commands
+    printed = devstack.follow_the_readme()
+    assert '"code":' not in printed, printed
+    assert "}PAID\n" in printed
+    assert '"status":"CANCELLED"' in printed
     # And SIGTERM ends all of it
     assert devstack.stop() == 0
 
