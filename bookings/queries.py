@@ -41,8 +41,8 @@ def list_query(query: QueryDict) -> ListQuery:
         return EVERYTHING
     errors: list[FieldError] = []
     statuses = tuple(name for given in query.getlist("status") for name in given.upper().split(",") if name)
-    if unknown := [name for name in statuses if name not in Status.__members__]:
-        errors.append(FieldError("status", f"There is no status {unknown[0][:_LONGEST]}.", "INVALID_CHOICE"))
+    if not Status.__members__.keys() >= set(statuses):
+        errors.append(FieldError("status", f"Give one of {', '.join(Status)}.", "INVALID_CHOICE"))
     order = query.get("sort", NEWEST_FIRST)
     if order not in ORDERS:
         errors.append(FieldError("sort", f"Sort by one of {', '.join(ORDERS)}.", "INVALID_CHOICE"))

@@ -7,14 +7,13 @@ A drop-in for ``rest_framework.serializers``: the names that it gives are here, 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from bson import ObjectId
 from django.core.validators import RegexValidator
 from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 from rest_framework.serializers import (
-    ChoiceField,
     DateField,
     DictField,
     ListField,
@@ -62,6 +61,15 @@ class CharField(serializers.CharField):
 
 class EmailField(CharField, serializers.EmailField):
     """An email address."""
+
+
+class ChoiceField(serializers.ChoiceField):
+    """One of a few texts. What was given instead is not repeated: it may be personal."""
+
+    default_error_messages = {"invalid_choice": "Give one of {known}."}
+
+    def fail(self, key: str, **kwargs: Any) -> NoReturn:
+        super().fail(key, known=", ".join(map(str, self.choices)), **kwargs)
 
 
 class RegexField(CharField, serializers.RegexField):
