@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from itertools import islice
 
-from bson import Decimal128, ObjectId
+from bson import Decimal128, ObjectId, json_util
 
 from booking_service.api.errors import Conflict
 from booking_service.djongo import transaction
@@ -36,6 +36,7 @@ CHANGED_HERE = Finding("CHANGED_ON_BOTH_SIDES", "kept as it is here; the monolit
 PROVIDER_BUSY = Finding(
     "SLOT_CONFLICT", "taken, the patient's time held, but not the provider's, who has another visit then"
 )
+PATIENT_BUSY = Finding("SLOT_CONFLICT", "taken without holding its time: the patient has another visit then")
 
 
 class Terms:
@@ -144,7 +145,7 @@ class Import:
     ) -> Arrival | None:
         """The document converted, or None when the same one was imported before."""
         if read.document is None:
-            raise Quarantine("UNREADABLE", read.fault)
+            raise Quarantine(read.reason, read.fault)
         kept = here.get(document_id(read.document))
         mark = fingerprint(read.document)
         if kept and kept.fingerprint == mark:
@@ -189,9 +190,11 @@ class Import:
             refused += _put_all(ledger.collection, [a for a in arrivals if a.id not in guarded])
             refused += self._put_guarded(to_come)
         lost = {arrival.id for arrival, _ in refused}
-        for arrival in arrivals:
-            if arrival.id not in lost:
-                self._taken(ledger, arrival)
+        taken = [arrival for arrival in arrivals if arrival.id not in lost]
+        for arrival in taken:
+            self._taken(ledger, arrival)
+        if not self.dry_run:
+            repositories.quarantine_release([f"{ledger.collection}:{arrival.id}" for arrival in taken])
         return refused
 
     def _carry_ours(self, collection: str, arrivals: Sequence[Arrival]) -> None:
@@ -227,9 +230,10 @@ class Import:
         try:
             return transaction.run(self._put_with_claims, [arrival], without_provider=PROVIDER_BUSY)
         except Conflict:
-            arrival.converted.note(
-                "SLOT_CONFLICT", "taken without holding its time: the patient has another visit then"
-            )
+            arrival.converted.findings.remove(PROVIDER_BUSY)
+            arrival.converted.findings.append(PATIENT_BUSY)
+            arrival.converted.document["claims"] = []
+            slot_guard.give_back(arrival.id, arrival.held)
             return _put_all("nursebookings", [arrival])
 
     def _put_with_claims(
@@ -290,20 +294,23 @@ _UNKNOWN = CatalogService(
 
 
 def _batches(reads: Iterator[Read]) -> Iterator[list[Read]]:
-    """Batches in which no id is twice: the later one of two has to see the earlier one stored."""
-    batch: list[Read] = []
-    seen: set[Any] = set()
-    for read in reads:
-        key = read.document.get("_id") if read.document else None
-        twice = isinstance(key, ObjectId) and key in seen
-        if twice or len(batch) == BATCH:
-            yield batch
-            batch, seen = [], set()
-        if isinstance(key, ObjectId):
-            seen.add(key)
-        batch.append(read)
-    if batch:
-        yield batch
+    """Batches in which no id is twice: of two lines with one id the later one counts."""
+    while batch := list(islice(reads, BATCH)):
+        latest = {_id_of(read): place for place, read in enumerate(batch)}
+        yield [
+            read if _id_of(read) is None or latest[_id_of(read)] == place else _superseded(read)
+            for place, read in enumerate(batch)
+        ]
+
+
+def _id_of(read: Read) -> ObjectId | None:
+    key = read.document.get("_id") if read.document else None
+    return key if isinstance(key, ObjectId) else None
+
+
+def _superseded(read: Read) -> Read:
+    text = json_util.dumps(read.document)
+    return Read(read.place, fault="a later line has the same id and was taken", text=text, reason="DUPLICATE_ID")
 
 
 def carry(collection: str, existing: Document, document: Document) -> None:

@@ -26,6 +26,7 @@ class Read:
     document: Document | None = None
     fault: str = ""
     text: str = ""
+    reason: str = "UNREADABLE"
 
 
 class Source(Protocol):

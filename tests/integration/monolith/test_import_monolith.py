@@ -1,0 +1,390 @@
+"""`manage.py import_monolith`"""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from bson import Decimal128, ObjectId, json_util
+from django.core.management import CommandError
+from django.db import connection
+from pymongo import MongoClient
+
+from monolith.repositories import target_identity
+from tests.benchmarks.population import write_export
+from tests.integration.monolith.conftest import SAMPLE, collection, everything, one, stored
+
+ROOT = Path(__file__).resolve().parents[3]
+
+BANANA, AURA, NO_PRICE, DONE = (
+    "6b02ee6354bb8f95d9a320d3",
+    "6b02ee6454bb8f95d9a32143",
+    "6b02ee6454bb8f95d9a3215e",
+    "6b02ee6454bb8f95d9a321f7",
+)
+OF_NOBODY = "6b02ee6554bb8f95d9a32294"
+UPPER_CASE, BAD_PHONE, DEACTIVATED = (
+    "6b02ee6354bb8f95d9a320c7",
+    "6b02ee6354bb8f95d9a320ca",
+    "6b02ee6354bb8f95d9a320cd",
+)
+FIRST_PATIENT = "6b02ee6254bb8f95d9a320a6"
+# A visit of the sample in the future, REQUESTED; tests move it to where they need it.
+REQUESTED_VISIT = "6b02ee6454bb8f95d9a320e5"
+
+
+def in_days(number):
+    """Midnight UTC of a day from now, as an export writes it."""
+    day = (datetime.now(UTC) + timedelta(days=number)).date()
+    return {"$date": f"{day}T00:00:00Z"}
+
+
+def visit(documents, key=REQUESTED_VISIT, **changes):
+    """The export with one visit changed."""
+    one(documents, key).update(changes)
+    return documents
+
+
+def at_ten(documents):
+    return visit(documents, scheduledDate=in_days(20), scheduledTime="10:00 AM", status="REQUESTED")
+
+
+def and_its_twin(documents, **changes):
+    """A second visit like the requested one."""
+    twin = copy.deepcopy(one(documents, REQUESTED_VISIT))
+    return [*documents, {**twin, "_id": {"$oid": "f" * 24}, **changes}]
+
+
+# --- the sample -------------------------------------------------------------------------------------------------------
+def test_it_reports_every_line_of_the_sample_that_is_not_as_it_should_be(run, report):
+    run()
+
+    told = {key: reasons for key, (_, reasons) in report().items() if reasons != "MONEY_ROUNDED"}
+    refunds = {key: reasons for key, reasons in told.items() if "REFUND_WITHOUT_PAYMENT" in reasons}
+    assert len(refunds) == 6
+    assert {key: told[key] for key in told.keys() - refunds.keys()} == {
+        UPPER_CASE: "EMAIL_NOT_LOWER",
+        BAD_PHONE: "PHONE_INVALID",
+        BANANA: "TIME_UNREADABLE,MONEY_ROUNDED",
+        AURA: "UNKNOWN_SERVICE_TYPE,MONEY_ROUNDED",
+        NO_PRICE: "NO_PRICE",
+        DONE: "UNKNOWN_STATUS",
+        OF_NOBODY: "UNKNOWN_PATIENT",
+    }
+
+
+def test_it_drops_nothing_in_silence(run, report):
+    output = run()
+
+    assert collection("patients").count_documents({}) == 14
+    assert collection("servicecatalogs").count_documents({}) == 7
+    assert collection("nursebookings").count_documents({}) == 58
+    quarantine = {entry["_id"]: entry for entry in collection("monolithquarantine").find({})}
+    assert set(quarantine) == {f"nursebookings:{DONE}", f"nursebookings:{OF_NOBODY}"}
+    assert quarantine[f"nursebookings:{DONE}"]["source"]["status"] == "DONE"
+    assert Counter(outcome for outcome, _ in report().values())["quarantined"] == 2
+    assert "DIFFERS" not in output
+    assert "nursebookings: documents: 58, verified" in output
+    assert "sum of pricing.payableAmount: 121804.20, verified" in output
+
+
+def test_it_keeps_ids_and_makes_exact_money_and_real_instants(run):
+    run()
+
+    banana = stored("nursebookings", BANANA)
+    assert banana["pricing"]["gst"] == Decimal128("206.79")
+    originals = {entry["path"]: entry["value"] for entry in banana["monolith"]["original"]}
+    assert originals["pricing.gst"] == 206.79299999999998
+    assert banana["payment"]["paidAmount"] == Decimal128("1355.64")
+    assert "startsAt" not in banana
+    assert stored("nursebookings", NO_PRICE)["startsAt"] == datetime(2026, 12, 27, 9, 0)  # 02:30 PM in Kolkata
+
+
+def test_it_computes_the_counters_anew(run):
+    run()
+
+    patient = stored("patients", "6b02ee6354bb8f95d9a320be")
+    assert patient["totalBookings"] == 12  # the monolith's 13 counted the booking of nobody
+    paid = [
+        booking["payment"]["paidAmount"].to_decimal()
+        for booking in collection("nursebookings").find({"patient": patient["_id"], "payment.status": "PAID"})
+    ]
+    assert patient["totalSpent"].to_decimal() == sum(paid) > 0
+    stats = collection("servicecatalogs").find_one({"name": "INJECTION"})["stats"]
+    assert (stats["totalBookings"], stats["totalReviews"], stats["avgRating"]) == (18, 1, 4)
+
+
+def test_it_keeps_a_deactivated_patient_deactivated(run):
+    run()
+
+    assert stored("patients", DEACTIVATED)["isActive"] is False
+
+
+def test_it_makes_the_catalog_searchable(run):
+    run()
+
+    assert collection("servicesearch").count_documents({}) == 7
+
+
+def test_it_sends_no_event_for_what_is_imported(run):
+    run()
+
+    assert collection("outboxevents").count_documents({}) == 0
+
+
+# --- again ------------------------------------------------------------------------------------------------------------
+def test_a_second_run_changes_nothing_and_reports_the_same(run, report):
+    run()
+    before, told = everything(), report()
+
+    output = run()
+
+    assert everything() == before
+    assert {key: reasons for key, (_, reasons) in report().items()} == {k: reasons for k, (_, reasons) in told.items()}
+    assert "58 unchanged, 2 quarantined" in output
+
+
+def test_a_dry_run_reports_everything_and_writes_nothing(run, report):
+    run(dry_run=True)
+    told = report()
+
+    assert all(documents == [] for documents in everything().values())
+    run()
+    assert told == report()
+
+
+def test_it_takes_from_the_quarantine_what_was_corrected(run, export):
+    run()
+
+    run(export(nursebookings=lambda found: visit(found, DONE, status="CANCELLED")))
+
+    assert stored("nursebookings", DONE)["status"] == "CANCELLED"
+    left = [entry["_id"] for entry in collection("monolithquarantine").find({})]
+    assert left == [f"nursebookings:{OF_NOBODY}"]
+
+
+def test_it_catches_up_with_what_changed_since(run, export):
+    run()
+    later = {"$date": "2027-01-01T00:00:00Z"}
+    changed = export(nursebookings=lambda found: visit(found, AURA, status="CANCELLED", updatedAt=later))
+
+    output = run(changed, since=datetime(2026, 12, 31, tzinfo=UTC))
+
+    assert stored("nursebookings", AURA)["status"] == "CANCELLED"
+    assert "nursebookings: 1 read: 1 taken with a fix" in output
+
+
+def test_it_goes_on_from_the_last_run(run):
+    run()
+
+    output = run(since="last")
+
+    assert "patients: 14 read" not in output
+
+
+def test_it_keeps_ours_when_both_sides_changed_a_document(run, export, report):
+    run()
+    collection("patients").update_one(
+        {"_id": ObjectId(FIRST_PATIENT)}, {"$set": {"name": "Changed Here", "updatedAt": datetime(2026, 12, 1)}}
+    )
+
+    run(export(patients=lambda found: [{**p, "name": "Changed There"} for p in found]))
+
+    assert stored("patients", FIRST_PATIENT)["name"] == "Changed Here"
+    assert report()[FIRST_PATIENT] == ("kept ours", "CHANGED_ON_BOTH_SIDES")
+    assert stored("patients", BAD_PHONE)["name"] == "Changed There"
+    waiting = collection("monolithquarantine").find_one({"_id": f"patients:{FIRST_PATIENT}"})
+    assert waiting["source"]["name"] == "Changed There"
+
+
+def test_catching_up_keeps_sessions_and_the_new_hash_of_an_old_password(run, export):
+    run()
+    ours = {"password": "argon2$of-the-same-password", "sessions": [{"_id": ObjectId(), "refreshId": "x"}]}
+    collection("patients").update_one({"_id": ObjectId(FIRST_PATIENT)}, {"$set": ours})
+
+    run(export(patients=lambda found: [{**p, "name": "Changed There"} for p in found]))
+
+    patient = stored("patients", FIRST_PATIENT)
+    assert (patient["name"], patient["password"]) == ("Changed There", ours["password"])
+    assert len(patient["sessions"]) == 1
+
+
+# --- broken input -----------------------------------------------------------------------------------------------------
+def test_one_broken_line_stops_nothing(run, export, report):
+    folder = export()
+    with (folder / "nursebookings.jsonl").open("a") as file:
+        file.write('{"_id": {"$oid": "broken\nnot json at all\n{}\n')
+
+    output = run(folder)
+
+    assert collection("nursebookings").count_documents({}) == 58
+    assert {reasons for _, reasons in report().values()} >= {"UNREADABLE", "NO_ID"}
+    assert "DIFFERS" not in output
+
+
+def test_two_patients_with_one_email_or_phone_do_not_both_get_it(run, export, report):
+    def twins(found):
+        first = copy.deepcopy(found[0])
+        same_email = {**first, "_id": {"$oid": "a" * 24}, "phone": "9111111111", "referralCode": "A"}
+        same_phone = {**first, "_id": {"$oid": "b" * 24}, "email": "b@example.com", "referralCode": "B"}
+        same_code = {**first, "_id": {"$oid": "c" * 24}, "email": "c@example.com", "phone": "9222222222"}
+        return [*found, same_email, same_phone, same_code]
+
+    run(export(patients=twins))
+
+    assert report()["a" * 24] == ("quarantined", "EMAIL_TAKEN")
+    assert report()["b" * 24] == ("taken with a fix", "PHONE_TAKEN")
+    assert report()["c" * 24] == ("taken with a fix", "REFERRAL_CODE_TAKEN")
+    assert stored("patients", "b" * 24)["phone"] == ""
+
+
+def test_the_later_of_two_documents_with_one_id_wins(run, export):
+    run(export(nursebookings=lambda found: [*found, {**one(found, AURA), "status": "CANCELLED"}]))
+
+    assert stored("nursebookings", AURA)["status"] == "CANCELLED"
+    assert collection("nursebookings").count_documents({}) == 58
+
+
+def test_the_monoliths_service_takes_the_place_of_a_seeded_one_that_nobody_edited(run, report):
+    seeded = {"name": "INJECTION_IM", "slug": "injection-im", "__v": 0}
+    edited = {"name": "IV_DRIP", "slug": "iv-drip", "__v": 3}
+    common = {"displayName": "x", "category": "NURSING", "pricing": {}, "availability": {}}
+    collection("servicecatalogs").insert_many([{**common, **seeded}, {**common, **edited}])
+
+    run()
+
+    assert report()["6b02ee6211a9b27b1f6387f4"] == ("taken with a fix", "SEED_REPLACED")
+    assert report()["6b02ee6211a9b27b1f6387f7"] == ("quarantined", "NAME_TAKEN")
+    assert collection("servicecatalogs").count_documents({"name": "INJECTION_IM"}) == 1
+
+
+def test_it_refuses_a_folder_without_exports(run, tmp_path):
+    with pytest.raises(CommandError, match=r"patients\.jsonl"):
+        run(tmp_path / "nothing")
+
+
+# --- slots ------------------------------------------------------------------------------------------------------------
+def test_it_holds_the_time_of_a_visit_still_to_come(run, export):
+    run(export(nursebookings=at_ten))
+
+    booking = stored("nursebookings", REQUESTED_VISIT)
+    claims = list(collection("slotclaims").find({"booking": booking["_id"]}))
+    assert len(claims) == 12  # an hour of five-minute cells
+    assert {claim["_id"].rpartition(":")[0] for claim in claims} == {f"person:{booking['patient']}"}
+    assert booking["claims"][0]["resource"] == f"person:{booking['patient']}"
+
+
+def test_it_holds_nothing_for_visits_that_are_over_or_final(run, export):
+    run(export(nursebookings=lambda found: visit(at_ten(found), status="CANCELLED")))
+
+    assert collection("slotclaims").count_documents({"booking": ObjectId(REQUESTED_VISIT)}) == 0
+
+
+def test_it_takes_a_double_booking_of_the_monolith_and_reports_it(run, export, report):
+    run(export(nursebookings=lambda found: and_its_twin(at_ten(found))))
+
+    assert "SLOT_CONFLICT" in report()["f" * 24][1]
+    assert stored("nursebookings", "f" * 24)["claims"] == []
+    assert collection("slotclaims").count_documents({"booking": ObjectId(REQUESTED_VISIT)}) == 12
+
+
+def test_it_holds_a_patients_time_when_only_the_provider_is_double_booked(run, export, report):
+    nurse, other = {"$oid": "e" * 24}, {"$oid": FIRST_PATIENT}
+
+    def of_one_nurse(found):
+        assigned = visit(at_ten(found), status="ASSIGNED", serviceProvider=nurse)
+        return and_its_twin(assigned, patient=other)
+
+    run(export(nursebookings=of_one_nurse))
+
+    assert "SLOT_CONFLICT" in report()["f" * 24][1]
+    resources = {run_["resource"] for run_ in stored("nursebookings", "f" * 24)["claims"]}
+    assert resources == {f"person:{FIRST_PATIENT}"}
+    first = {run_["resource"].partition(":")[0] for run_ in stored("nursebookings", REQUESTED_VISIT)["claims"]}
+    assert first == {"person", "provider"}
+
+
+def test_a_visit_that_the_monolith_moved_or_cancelled_gives_its_old_time_back(run, export):
+    def moved(found):
+        return visit(at_ten(found), scheduledTime="14:30")
+
+    def cancelled(found):
+        return visit(at_ten(found), status="CANCELLED")
+
+    run(export(nursebookings=at_ten))
+    before = {claim["_id"] for claim in collection("slotclaims").find({"booking": ObjectId(REQUESTED_VISIT)})}
+
+    run(export(nursebookings=moved))
+    after = {claim["_id"] for claim in collection("slotclaims").find({"booking": ObjectId(REQUESTED_VISIT)})}
+    assert len(after) == 12
+    assert before.isdisjoint(after)
+
+    run(export(nursebookings=cancelled))
+    assert collection("slotclaims").count_documents({"booking": ObjectId(REQUESTED_VISIT)}) == 0
+
+
+# --- from a database, and killed --------------------------------------------------------------------------------------
+@pytest.fixture
+def monoliths_database(mongodb_uri):
+    """The sample in a database of its own; its URI."""
+    name = f"{connection.settings_dict['NAME']}_monolith"
+    with MongoClient[dict](mongodb_uri) as client:
+        for collection_name in ("patients", "servicecatalogs", "nursebookings"):
+            lines = (SAMPLE / f"{collection_name}.jsonl").read_text().splitlines()
+            client[name][collection_name].insert_many([json_util.loads(line) for line in lines])
+        yield _with_database(mongodb_uri, name)
+        client.drop_database(name)
+
+
+def _with_database(uri, name):
+    server, _, options = uri.partition("?")
+    return f"{server.rpartition('/')[0]}/{name}?{options}"
+
+
+def test_it_reads_the_monoliths_database_as_it_reads_its_export(run, monoliths_database):
+    run()
+    before = everything()
+
+    output = run(monoliths_database)
+
+    assert everything() == before
+    assert "58 unchanged" in output
+
+
+def test_it_refuses_to_import_its_own_database(run, mongodb_uri):
+    with pytest.raises(CommandError, match="own database"):
+        run(_with_database(mongodb_uri, target_identity()[1]))
+
+
+def test_a_killed_run_finishes_the_same(run, tmp_path, mongodb_uri):
+    folder = tmp_path / "export"
+    write_export(folder, bookings_count=3000, patients_count=300, first_day=datetime.now(UTC).replace(hour=0, minute=0))
+    name = connection.settings_dict["NAME"]
+    environment = {**os.environ, "MONGODB_URI": _with_database(mongodb_uri, name), "ENVIRONMENT": "test"}
+    command = [sys.executable, "manage.py", "import_monolith", "--from", str(folder), "--no-progress"]
+    for documents in (1, 2000):
+        process = subprocess.Popen(
+            [*command, "--report", str(tmp_path / "killed.tsv")], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while collection("nursebookings").estimated_document_count() < documents and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+
+    output = run(folder)
+    finished = everything()
+    assert collection("nursebookings").count_documents({}) == 3000
+    assert "DIFFERS" not in output
+
+    for collection_name in finished:
+        collection(collection_name).delete_many({})
+    run(folder)
+    assert json.dumps(everything(), default=str) == json.dumps(finished, default=str)
