@@ -63,6 +63,7 @@ class PartnerClient:
     @cached_property
     def breaker(self) -> PartnerBreaker:
         """This process's breaker for the partner."""
+        metrics.PARTNER_BREAKER_STATE.labels(self.name).set(0)
         return PartnerBreaker(
             self.name,
             failure_threshold=settings.PARTNER_BREAKER_FAILURES,
