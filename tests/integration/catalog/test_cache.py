@@ -1,0 +1,321 @@
+"""The catalog's cache: one round trip, right after every change, one rebuild at a time, the same without Redis."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from django.core.cache import caches
+from django.db import connection
+from django.test import Client
+from django_redis import get_redis_connection
+from redis.connection import Connection
+from structlog.testing import capture_logs
+
+from booking_service.devstack.servers import RedisServer
+from booking_service.djongo import transaction
+from catalog import cache, services
+from catalog.cache import CHANGING, GENERATION, CatalogCache
+from catalog.models import Service
+from tests.integration.catalog.documents import EDITOR, service_made, wound_dressing
+
+client = Client()
+
+
+@pytest.fixture(autouse=True)
+def _no_limits(settings: Any) -> None:
+    settings.RATE_LIMIT_ENABLED = False  # it asks Redis too, and round trips are counted here
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What goes to Redis, one entry a round trip."""
+    sent: list[bytes] = []
+    send = Connection.send_packed_command
+
+    def record(self: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+        sent.append(b"".join(command) if isinstance(command, list) else command)
+        return send(self, command, *args, **kwargs)
+
+    monkeypatch.setattr(Connection, "send_packed_command", record)
+    return sent
+
+
+class Builder:
+    """Counts how often the answer is made."""
+
+    def __init__(self, answer: bytes = b"made", seconds: float = 0.0) -> None:
+        self.answer, self.seconds, self.built = answer, seconds, 0
+
+    def __call__(self) -> bytes:
+        self.built += 1
+        time.sleep(self.seconds)
+        return self.answer
+
+
+def read(pod: CatalogCache, build: Callable[[], bytes], key: str = "key") -> str:
+    return pod.read(key, build, bytes.decode)
+
+
+def names() -> list[str]:
+    return [service["displayName"] for service in client.get("/api/services").json()["data"]]
+
+
+# --- one round trip
+@pytest.mark.parametrize(
+    "path",
+    ["", "?city=mumbai", "/featured", "/popular", "/search?q=wound", "/wound-dressing", "/wound-dressing/pricing"],
+)
+def test_it_answers_from_the_cache_in_one_round_trip(path: str, sent: list[bytes]) -> None:
+    service_made()
+    first = client.get(f"/api/services{path}")
+    sent.clear()
+
+    second = client.get(f"/api/services{path}")
+
+    assert len(sent) == 1
+    assert b"EVALSHA" in sent[0]
+    if "pricing" not in path:
+        assert (second.content, second["ETag"]) == (first.content, first["ETag"])
+
+
+def test_it_takes_one_round_trip_too_for_what_another_pod_has_built(sent: list[bytes]) -> None:
+    one, other, build = CatalogCache(), CatalogCache(), Builder()
+    read(one, build)
+    read(other, build, "something else, so that the script is known")
+    sent.clear()
+
+    assert read(other, build) == "made"
+
+    assert (len(sent), build.built) == (1, 2)
+
+
+def test_it_asks_mongodb_nothing_for_a_cached_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    service_made()
+    names()
+    monkeypatch.setattr("catalog.repositories.services_on", None)
+    assert names() == ["Wound dressing"]
+
+
+# --- right after a change
+def test_it_shows_every_kind_of_change_at_once() -> None:
+    service_id = service_made()
+    assert names() == ["Wound dressing"]
+
+    services.service_update(actor=EDITOR, service_id=service_id, version=0, document=wound_dressing(displayName="New"))
+    assert names() == ["New"]
+    services.services_deactivate(actor=EDITOR, service_ids=[service_id])
+    assert names() == []
+    services.services_activate(actor=EDITOR, service_ids=[service_id])
+    assert names() == ["New"]
+    services.service_review_add(name="WOUND_DRESSING", stars=4)
+    assert client.get("/api/services/wound-dressing").json()["data"]["stats"]["avgRating"] == 4
+
+
+def test_it_shows_a_change_that_another_pod_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    service_id = service_made()
+    assert names() == ["Wound dressing"]
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(services, "catalog_cache", CatalogCache())
+        services.services_deactivate(actor=EDITOR, service_ids=[service_id])
+
+    assert names() == []
+
+
+def test_it_prices_by_a_change_at_once() -> None:
+    service_id = service_made()
+    assert services.service_resolve("WOUND_DRESSING").base_price == 499
+
+    dearer = wound_dressing(pricing={"basePrice": 600, "currency": "INR"})
+    services.service_update(actor=EDITOR, service_id=service_id, version=0, document=dearer)
+
+    assert services.service_resolve("WOUND_DRESSING").base_price == 600
+
+
+def test_it_forgets_within_a_transaction_only_when_that_commits() -> None:
+    service_id = service_made()
+    names()
+
+    with transaction.atomic():
+        services.services_deactivate(actor=EDITOR, service_ids=[service_id])
+        assert get_redis_connection("default").get(GENERATION) == CHANGING
+
+    assert get_redis_connection("default").get(GENERATION) != CHANGING
+    assert names() == []
+
+
+def test_it_keeps_nothing_while_the_catalog_is_changing() -> None:
+    pod, build = CatalogCache(), Builder(b"before")
+    with pod.changing():
+        assert read(pod, build) == "before"
+        build.answer = b"after"
+        assert read(pod, build) == "after"
+    assert read(pod, build) == "after"
+
+
+def test_it_recovers_from_a_writer_that_died_in_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "CHANGE_SECONDS", 1)
+    pod, build = CatalogCache(), Builder()
+    never_left = pod.changing()
+    never_left.__enter__()
+
+    read(pod, build), read(pod, build)
+    time.sleep(1.1)
+    read(pod, build), read(pod, build)
+
+    assert build.built == 3  # twice past the cache, then once for it
+
+
+def test_it_does_not_let_a_slow_rebuild_bring_back_what_was_there_before() -> None:
+    slow, writer = CatalogCache(), CatalogCache()
+
+    def build_during_a_change() -> bytes:
+        with writer.changing():
+            pass
+        return b"old"
+
+    assert read(slow, build_during_a_change) == "old"
+    assert read(slow, Builder(b"new")) == "new"
+
+
+def deactivate(service_id: ObjectId) -> None:
+    services.services_deactivate(actor=EDITOR, service_ids=[service_id])
+    connection.close()
+
+
+def test_it_does_not_keep_what_an_older_snapshot_saw() -> None:
+    service_id = service_made()
+    with transaction.atomic():
+        Service.objects.mongo_find_one({})  # the snapshot is taken here
+        elsewhere = threading.Thread(target=deactivate, args=[service_id])
+        elsewhere.start()
+        elsewhere.join()
+        assert services.service_resolve("WOUND_DRESSING").is_active is True
+
+    assert services.service_resolve("WOUND_DRESSING").is_active is False
+
+
+# --- no stampede
+def test_it_rebuilds_once_however_many_ask() -> None:
+    build, pods = Builder(seconds=0.3), [CatalogCache() for _ in range(4)]
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda number: read(pods[number % 4], build), range(24)))
+
+    assert (set(answers), build.built) == ({"made"}, 1)
+
+
+def test_it_does_not_wait_for_ever_for_one_that_died_rebuilding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "REBUILD_SECONDS", 1)
+    pod = CatalogCache()
+    read(pod, Builder(), "another key")
+    generation = get_redis_connection("default").get(GENERATION).decode()
+    get_redis_connection("default").set(f"{cache.PREFIX}:{generation}:key:lock", "dead", ex=60)
+
+    assert read(pod, Builder()) == "made"
+
+
+def test_it_frees_the_lock_when_a_rebuild_fails() -> None:
+    def fail() -> bytes:
+        raise RuntimeError("MongoDB is down")
+
+    pod = CatalogCache()
+    with pytest.raises(RuntimeError):
+        read(pod, fail)
+    started = time.monotonic()
+    assert read(pod, Builder()) == "made"
+    assert time.monotonic() - started < 1
+
+
+# --- without Redis
+@pytest.fixture
+def redis_server(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    """A Redis of this test's own."""
+    with RedisServer(tmp_path) as server:
+        settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": server.uri}}
+        own = CatalogCache()
+        monkeypatch.setattr(services, "catalog_cache", own)
+        monkeypatch.setattr("catalog.views.catalog_cache", own)
+        monkeypatch.setattr(cache, "RETRY_SECONDS", 0.5)
+        yield server
+    del caches["default"]
+
+
+def test_it_gives_the_same_answers_without_redis_and_says_so_once(redis_server: RedisServer) -> None:
+    service_id = service_made()
+    paths = ["", "/featured", "/search?q=wound", "/wound-dressing"]
+    before = [client.get(f"/api/services{path}").json() for path in paths]
+    redis_server.kill()
+
+    with capture_logs() as logs:
+        without = [client.get(f"/api/services{path}").json() for path in paths for _ in range(5)][::5]
+        services.services_deactivate(actor=EDITOR, service_ids=[service_id])
+        assert names() == []
+
+    assert without == before
+    assert [line["event"] for line in logs if line["event"].startswith("catalog")] == ["catalog_cache_away"]
+
+
+def test_it_finds_redis_again_and_forgets_what_that_remembers(redis_server: RedisServer) -> None:
+    service_id = service_made()
+    assert names() == ["Wound dressing"]
+    remembered = {
+        key: get_redis_connection("default").get(key) for key in get_redis_connection("default").keys("*:generation*")
+    }
+    redis_server.kill()
+    assert names() == ["Wound dressing"]
+    services.services_deactivate(actor=EDITOR, service_ids=[service_id])
+
+    redis_server.start()
+    get_redis_connection("default").mset(remembered)  # as if its disk had kept everything
+    time.sleep(0.6)
+
+    with capture_logs() as logs:
+        assert names() == names() == []
+    assert [line["event"] for line in logs if line["event"].startswith("catalog")] == ["catalog_cache_back"]
+
+
+def test_it_asks_a_dead_redis_seldom(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis_server.kill()
+    tries: list[Any] = []
+    connect = Connection.connect
+
+    def count(self: Any, *args: Any, **kwargs: Any) -> None:
+        tries.append(1)
+        connect(self, *args, **kwargs)
+
+    monkeypatch.setattr(Connection, "connect", count)
+
+    for _ in range(20):
+        names()
+
+    assert len(tries) <= 5  # redis-py's own retries of the one attempt
+
+
+# --- for clients
+def test_it_tells_a_client_that_nothing_has_changed() -> None:
+    service_id = service_made()
+    first = client.get("/api/services")
+    assert first["Cache-Control"] == "public, max-age=0, must-revalidate"
+
+    again = client.get("/api/services", headers={"If-None-Match": first["ETag"]})
+
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+    services.services_deactivate(actor=EDITOR, service_ids=[service_id])
+    assert client.get("/api/services", headers={"If-None-Match": first["ETag"]}).status_code == 200
+
+
+def test_it_keeps_no_search_text_in_redis() -> None:
+    service_made()
+    client.get("/api/services/search?q=my+name+is+asha")
+    keys = b" ".join(get_redis_connection("default").keys("*"))
+    assert b"asha" not in keys
+    assert json.loads(client.get("/api/services/search?q=my+name+is+asha").content)["count"] == 0
