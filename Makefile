@@ -35,6 +35,12 @@ lint: installed-test ## ruff, mypy, import directions, migrations, k8s, Dockerfi
 image: installed-test ## the Dockerfile's steps in an empty folder: its size, and the service started from it
 	$(BIN)/python -m tests.image
 
+bench: installed-test ## this service beside Express on the same visits: docs/benchmark.md; needs node, npm, wrk
+	$(BIN)/python -m tests.benchmarks.compare --keep
+
+bench-scale: installed-test ## a million bookings against ten thousand: docs/benchmark-scale.md
+	$(BIN)/python -m tests.benchmarks.scale --keep
+
 format: installed-test ## let ruff mend order and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

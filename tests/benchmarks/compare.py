@@ -148,10 +148,14 @@ def compare(
     found: dict[str, list[Figures]] = {name: [] for name in running}
     for number in range(rounds + 1):
         for name, side in running.items():
+            used = side.cpu_seconds()
             figures = measure(side.url, endpoint.calls(), seconds=seconds if number else 2)
+            cost = (side.cpu_seconds() - used) / figures.requests * 1e6
             if number:
                 found[name].append(figures)
-                say(f"  {endpoint.title}  {name:9} {figures.per_second:8.0f}/s  p99 {figures.p99:.1f} ms")
+                say(
+                    f"  {endpoint.title}  {name:9} {figures.per_second:7.0f}/s  p99 {figures.p99:.0f} ms  {cost:.0f} µs CPU"
+                )
     return found
 
 

@@ -38,6 +38,11 @@ class Running:
     process: psutil.Process
     started_in: float
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the side has used so far, its children's included."""
+        times = [process.cpu_times() for process in (self.process, *self.process.children())]
+        return sum(time.user + time.system for time in times)
+
     def memory_mb(self) -> float:
         """Resident memory of the process that answers: a gunicorn master's worker, or the process itself."""
         workers = self.process.children() or [self.process]
