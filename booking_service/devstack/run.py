@@ -27,6 +27,7 @@ START_SECONDS, STOP_SECONDS = 60, 10
 def service_run(folder: Path) -> int:
     """Run until a signal or until a process ends by itself; the exit code is 0 only after a signal."""
     port = _free_web_port()
+    Path(".local", "static").mkdir(parents=True, exist_ok=True)  # whitenoise complains about a folder that is not there
     with running_stack(folder) as stack:
         environment = _environment(port, stack)
         stack.wait_for("MONGODB_URI", "REDIS_URL")
