@@ -253,7 +253,7 @@ def _cancelled(booking: Document, actor: Caller, reason: str) -> tuple[Document,
         reason=reason,
         fields={"cancellation": _cancellation(by, reason, refund, now), **refund_fields(amount, cause, now)},
     )
-    announce_cancellation(changed, by, reason, amount)
+    announce_cancellation(changed, by, reason if by is CancelledBy.SYSTEM else cause, amount)
     announce_refund(changed, amount, cause)
     return changed, refund
 
@@ -287,14 +287,15 @@ def refund_fields(amount: Decimal, cause: str, now: datetime) -> Document:
     return {"refund": {"status": "REQUESTED", "amount": Decimal128(amount), "reason": cause, "requestedAt": now}}
 
 
-def announce_cancellation(booking: Document, by: CancelledBy, reason: str, refund_amount: Decimal) -> None:
-    """Tell that the visit will not take place."""
+def announce_cancellation(booking: Document, by: CancelledBy, cause: str, refund_amount: Decimal) -> None:
+    """Tell that the visit will not take place. `cause` is a code of ours: what a person wrote may be clinical, and
+    stays in the booking."""
     signals.booking_cancelled.send(
         sender=None,
         booking=booking,
         version=booking["version"],
         cancelled_by=by.value,
-        reason=reason,
+        reason=cause,
         refund_amount=refund_amount,
         notification=NotificationKind.CANCELLATION,
     )
@@ -335,7 +336,7 @@ def _moved(
     need = terms.need_of({**booking, **fields}, service, person=person_of(booking))
     entry = changing.timeline_entry(booking["status"], booking["status"], actor, now, reason, change="RESCHEDULED")
     changed = _rewritten(booking, need, _repriced(booking, service, fields), entry, now)
-    _announce_move(booking, changed, reason)
+    _announce_move(booking, changed, f"RESCHEDULED_BY_{lifecycle.part_of(actor)}")
     return changed
 
 
@@ -386,14 +387,14 @@ def _repriced(booking: Mapping[str, Any], service: CatalogService, fields: Docum
     return repriced
 
 
-def _announce_move(before: Document, after: Document, reason: str) -> None:
+def _announce_move(before: Document, after: Document, cause: str) -> None:
     signals.booking_rescheduled.send(
         sender=None,
         booking=after,
         version=after["version"],
         previous_starts_at=reading.visit_times(before, terms.zone())[0],
         starts_at=after["startsAt"],
-        reason=reason,
+        reason=cause,
         amount=reading.payable_amount(after),
         notification=NotificationKind.RESCHEDULE,
     )
@@ -467,7 +468,7 @@ def _edited(booking: Document, edit: _Edit, actor: Caller, now: datetime) -> Doc
     entry = changing.timeline_entry(status, status, actor, now, change=name)
     changed = _rewritten(booking, edit.need, edit.fields, entry, now)
     if edit.moves:
-        _announce_move(booking, changed, "")
+        _announce_move(booking, changed, f"RESCHEDULED_BY_{lifecycle.part_of(actor)}")
     return changed
 
 

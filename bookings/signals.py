@@ -30,11 +30,11 @@ booking_created = Signal()
 
 # A visit will not take place: the booking became CANCELLED, or FAILED when nobody was found in time
 # (`booking["status"]` says which). Not sent for a no-show. booking, version, cancelled_by (PATIENT, PROVIDER, ADMIN or
-# SYSTEM), reason (str), refund_amount (Decimal), notification=CANCELLATION.
+# SYSTEM), reason (a code of ours, never what a person wrote), refund_amount (Decimal), notification=CANCELLATION.
 booking_cancelled = Signal()
 
 # The visit has another time; the status is unchanged. Also sent when PUT changes the time. booking, version,
-# previous_starts_at and starts_at (datetime, UTC), reason (str), amount (Decimal, payable now),
+# previous_starts_at and starts_at (datetime, UTC), reason (a code of ours), amount (Decimal, payable now),
 # notification=RESCHEDULE.
 booking_rescheduled = Signal()
 

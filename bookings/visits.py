@@ -241,6 +241,6 @@ def _failed(booking: Document, actor: Caller, reason: str) -> Document:
     amount, cause = reading.paid_amount(booking), "NO_PROVIDER_FOUND"
     fields = services.refund_fields(amount, cause, now)
     changed = changing.transition(booking, Status.FAILED, actor=actor, now=now, reason=reason, fields=fields)
-    services.announce_cancellation(changed, CancelledBy(lifecycle.part_of(actor)), reason, amount)
+    services.announce_cancellation(changed, CancelledBy(lifecycle.part_of(actor)), cause, amount)
     services.announce_refund(changed, amount, cause)
     return changed
