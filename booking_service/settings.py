@@ -315,7 +315,11 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Patient booking service",
-    "DESCRIPTION": "Home nursing and physiotherapy visits: patients, the service catalog, bookings.",
+    "DESCRIPTION": (
+        "Home nursing and physiotherapy visits: patients, the service catalog, bookings.\n\n"
+        "To try it: send the example of `POST /api/patients/register`, copy `data.token` from the answer, press "
+        "*Authorize* and paste it. Every example works when sent."
+    ),
     "VERSION": VERSION,
     "PREPROCESSING_HOOKS": ["booking_service.api.schema.without_aliases"],
     "POSTPROCESSING_HOOKS": ["booking_service.api.schema.with_security_schemes"],

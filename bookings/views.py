@@ -103,22 +103,26 @@ class BookingViewSet(ServiceViewSet):
     # --- lists -------------------------------------------------------------------------------------------------------
     @documents(openapi.BOOKINGS, parameters=openapi.FILTERS, paginated=True)
     def list(self, request: Request) -> HttpResponse:
+        """Your bookings, newest first unless sorted otherwise."""
         page = page_from(request)
         found, total = services.bookings_own(actor=caller(request), query=list_query(request.query_params), page=page)
         return _page(found, total, page)
 
     @documents(openapi.BOOKINGS, paginated=True)
     def upcoming(self, request: Request) -> HttpResponse:
+        """Your visits to come, soonest first."""
         page = page_from(request)
         return _page(*services.bookings_upcoming(actor=caller(request), page=page), page)
 
     @documents(openapi.BOOKINGS, paginated=True)
     def history(self, request: Request) -> HttpResponse:
+        """Your bookings that have ended, newest first."""
         page = page_from(request)
         return _page(*services.bookings_history(actor=caller(request), page=page), page)
 
     @documents(openapi.BOOKINGS, parameters=openapi.FILTERS, paginated=True)
     def assigned(self, request: Request) -> HttpResponse:
+        """The bookings that are assigned to you, the provider."""
         return self.list(request)
 
     # --- one booking -------------------------------------------------------------------------------------------------
@@ -131,11 +135,13 @@ class BookingViewSet(ServiceViewSet):
     )
     @idempotent
     def create(self, request: Request) -> HttpResponse:
+        """Book a visit. A refusal lists all that is wrong."""
         booking = services.booking_create(actor=caller(request), wanted=BookingInput.parse(request.data))
         return _booking(booking, "Booking created.", status=201)
 
     @documents(openapi.BOOKING)
     def retrieve(self, request: Request, booking_id: str) -> HttpResponse:
+        """One booking, with its ETag."""
         booking = services.booking_get(actor=caller(request), booking_id=_id(booking_id))
         tag = etag_for(booking["version"])
         return not_modified(tag) if is_known(request, tag) else success(booking, headers={"ETag": tag})
@@ -148,6 +154,7 @@ class BookingViewSet(ServiceViewSet):
         example={"specialRequirements": "The lift is out of order."},
     )
     def update(self, request: Request, booking_id: str) -> HttpResponse:
+        """Change a booking while no provider has it; a new time runs the rules of a reschedule."""
         booking = services.booking_update(
             actor=caller(request),
             booking_id=_id(booking_id),
@@ -159,6 +166,7 @@ class BookingViewSet(ServiceViewSet):
     @documents(openapi.CANCELLED, body=ReasonInput, refusals=(NotCancellable,), example={"reason": "I feel better."})
     @idempotent
     def cancel(self, request: Request, booking_id: str) -> HttpResponse:
+        """Cancel a booking; the answer says what is refunded."""
         asked = ReasonInput.parse(request.data or {})
         booking, refund = services.booking_cancel(
             actor=caller(request), booking_id=_id(booking_id), reason=asked.get("reason", "")
@@ -168,6 +176,7 @@ class BookingViewSet(ServiceViewSet):
 
     @documents(openapi.REFUND, refusals=(NotCancellable,))
     def cancellation_preview(self, request: Request, booking_id: str) -> HttpResponse:
+        """What a cancellation now would refund."""
         return success(_refund(services.cancellation_preview(actor=caller(request), booking_id=_id(booking_id))))
 
     @documents(
@@ -178,6 +187,7 @@ class BookingViewSet(ServiceViewSet):
     )
     @idempotent
     def reschedule(self, request: Request, booking_id: str) -> HttpResponse:
+        """Move a visit; the new slot is claimed before the old one is freed."""
         asked = RescheduleInput.parse(request.data)
         booking = services.booking_reschedule(
             actor=caller(request),
@@ -190,6 +200,7 @@ class BookingViewSet(ServiceViewSet):
 
     @documents(openapi.TIMELINE)
     def timeline(self, request: Request, booking_id: str) -> HttpResponse:
+        """Every change of the booking's status: from, to, who, when and why."""
         return success(services.booking_timeline(actor=caller(request), booking_id=_id(booking_id)))
 
     @documents(
@@ -200,6 +211,7 @@ class BookingViewSet(ServiceViewSet):
         example={"stars": 5, "review": "Gentle and on time."},
     )
     def review(self, request: Request, booking_id: str) -> HttpResponse:
+        """Review a completed visit, once."""
         rating = ReviewInput.parse(request.data)
         booking = services.booking_review(actor=caller(request), booking_id=_id(booking_id), rating=rating)
         return _booking(booking, "Thank you for your review.", status=201)
@@ -207,28 +219,33 @@ class BookingViewSet(ServiceViewSet):
     # --- the visit ---------------------------------------------------------------------------------------------------
     @documents(openapi.BOOKING, body=AssignInput, refusals=(InvalidTransition, ProviderBusy, ProviderNotFit))
     def assign(self, request: Request, booking_id: str) -> HttpResponse:
+        """Assign a provider who is fit for the service and free at that time."""
         provider_id = AssignInput.parse(request.data)["providerId"]
         booking = visits.booking_assign(actor=caller(request), booking_id=_id(booking_id), provider_id=provider_id)
         return _booking(booking, "Provider assigned.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def confirm(self, request: Request, booking_id: str) -> HttpResponse:
+        """Confirm the visit that is assigned to you."""
         ReasonInput.parse(request.data or {})
         return _booking(visits.booking_confirm(actor=caller(request), booking_id=_id(booking_id)), "Visit confirmed.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def decline(self, request: Request, booking_id: str) -> HttpResponse:
+        """Give the visit back; another provider is searched."""
         reason = ReasonInput.parse(request.data or {}).get("reason", "")
         booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=reason)
         return _booking(booking, "Visit declined.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def en_route(self, request: Request, booking_id: str) -> HttpResponse:
+        """Say that you are on the way."""
         ReasonInput.parse(request.data or {})
         return _booking(visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id)), "On the way.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def start(self, request: Request, booking_id: str) -> HttpResponse:
+        """Start the visit."""
         ReasonInput.parse(request.data or {})
         return _booking(visits.booking_start(actor=caller(request), booking_id=_id(booking_id)), "Visit started.")
 
@@ -239,12 +256,14 @@ class BookingViewSet(ServiceViewSet):
         example={"observations": "The wound heals well."},
     )
     def complete(self, request: Request, booking_id: str) -> HttpResponse:
+        """Complete the visit, with its report."""
         report = service_report(request.data or {})
         booking = visits.booking_complete(actor=caller(request), booking_id=_id(booking_id), report=report)
         return _booking(booking, "Visit completed.")
 
     @documents(openapi.BOOKING, body=NoShowInput, refusals=(InvalidTransition,))
     def no_show(self, request: Request, booking_id: str) -> HttpResponse:
+        """Record that somebody was not there."""
         asked = NoShowInput.parse(request.data or {})
         booking = visits.booking_no_show(
             actor=caller(request),
@@ -258,11 +277,13 @@ class BookingViewSet(ServiceViewSet):
     @documents(openapi.PAYMENT, status=(200, 201), refusals=(AlreadyPaid, NotPayable))
     @idempotent(transactional=False)
     def payment_open(self, request: Request, booking_id: str) -> HttpResponse:
+        """Open a payment order, or return the one that is still open."""
         order, is_new = payments.payment_open(actor=caller(request), booking_id=_id(booking_id))
         return success(order, status=201 if is_new else 200)
 
     @documents(openapi.PAYMENT)
     def payment(self, request: Request, booking_id: str) -> HttpResponse:
+        """How the booking's payment stands."""
         return success(payments.payment_get(actor=caller(request), booking_id=_id(booking_id)))
 
 
@@ -273,6 +294,7 @@ class SlotViewSet(ServiceViewSet):
 
     @documents(openapi.SLOTS, parameters=openapi.SLOT_RANGE, counted=True, refusals=(RangeTooLarge,))
     def slots(self, request: Request, id_or_slug: str) -> HttpResponse:
+        """The slots of a service, each with its price; an empty answer says why."""
         days = slot_days(request.query_params, availability.today())
         offer = availability.slots_offered(
             id_or_slug=id_or_slug, days=days, city=request.query_params.get("city") or None

@@ -56,6 +56,7 @@ class AccountViewSet(ServiceViewSet):
         example=openapi.REGISTER_EXAMPLE,
     )
     def register(self, request: Request) -> Response:
+        """Make an account and sign in."""
         given = serializers.RegisterInput.parse(request.data)
         patient, signed_in = services.patient_register(**given)
         return success({"patient": patient, **session_tokens(signed_in)}, message=REGISTERED, status=201)
@@ -67,17 +68,20 @@ class AccountViewSet(ServiceViewSet):
         example=openapi.LOGIN_EXAMPLE,
     )
     def login(self, request: Request) -> Response:
+        """Sign in."""
         given = serializers.LoginInput.parse(request.data)
         patient, signed_in = services.patient_login(**given, address=client_site(request._request))
         return success({"patient": patient, **session_tokens(signed_in)}, message=SIGNED_IN)
 
     @documents(openapi.TOKENS, body=serializers.RefreshInput, refusals=(InvalidRefreshToken,))
     def refresh(self, request: Request) -> Response:
+        """A new pair of tokens for a refresh token, which ends."""
         given = serializers.RefreshInput.parse(request.data)
         return success(session_tokens(sessions.session_refresh(refresh_token=given["refreshToken"])))
 
     @documents(openapi.NOTHING, body=serializers.LogoutInput, refusals=(InvalidRefreshToken,))
     def logout(self, request: Request) -> Response:
+        """End this session, or every one."""
         given = serializers.LogoutInput.parse(request.data)
         sessions.session_close(refresh_token=given["refreshToken"], everywhere=given.get("everywhere", False))
         return success(message=SIGNED_OUT)
@@ -93,12 +97,14 @@ class PatientViewSet(ServiceViewSet):
 
     @documents(openapi.PATIENT)
     def retrieve(self, request: Request, patient_id: str) -> Response:
+        """Your record; `me` and `profile` mean yourself."""
         return success(
             services.patient_get(actor=caller(request), patient_id=named_patient(caller(request), patient_id))
         )
 
     @documents(openapi.PATIENT, body=serializers.ProfileInput, refusals=(PhoneTaken,), example=openapi.PROFILE_EXAMPLE)
     def update(self, request: Request, patient_id: str) -> Response:
+        """Change any subset of your record."""
         changes = serializers.ProfileInput.parse(request.data)
         named = named_patient(caller(request), patient_id)
         patient = services.patient_update(actor=caller(request), patient_id=named, changes=changes)
@@ -108,6 +114,7 @@ class PatientViewSet(ServiceViewSet):
         openapi.TOKENS | {"nullable": True}, body=serializers.PasswordChangeInput, refusals=(InvalidCredentials,)
     )
     def password(self, request: Request) -> Response:
+        """Change the password; every other session ends."""
         given = serializers.PasswordChangeInput.parse(request.data)
         signed_in = services.password_change(
             actor=caller(request),
@@ -120,6 +127,7 @@ class PatientViewSet(ServiceViewSet):
 
     @documents(openapi.STATS)
     def stats(self, request: Request) -> Response:
+        """What you have booked and spent."""
         return success(services.patient_stats(actor=caller(request)))
 
 
@@ -131,6 +139,7 @@ class AddressViewSet(ServiceViewSet):
 
     @documents(openapi.ADDRESSES)
     def list(self, request: Request) -> Response:
+        """Your saved addresses, oldest first."""
         return success(services.address_list(actor=caller(request)))
 
     @documents(
@@ -141,6 +150,7 @@ class AddressViewSet(ServiceViewSet):
         example=openapi.ADDRESS_EXAMPLE,
     )
     def create(self, request: Request) -> Response:
+        """Save an address; the first becomes the default."""
         given = serializers.SavedAddressInput.parse(request.data)
         return success(services.address_add(actor=caller(request), address=given), message=ADDRESS_ADDED, status=201)
 
@@ -151,12 +161,14 @@ class AddressViewSet(ServiceViewSet):
         example={"label": "Parents"},
     )
     def update(self, request: Request, address_id: str) -> Response:
+        """Change any subset of a saved address."""
         changes = serializers.SavedAddressChange.parse(request.data)
         address = services.address_update(actor=caller(request), address_id=named_address(address_id), changes=changes)
         return success(address, message=ADDRESS_UPDATED)
 
     @documents(openapi.NOTHING)
     def destroy(self, request: Request, address_id: str) -> Response:
+        """Delete a saved address."""
         services.address_delete(actor=caller(request), address_id=named_address(address_id))
         return success(message=ADDRESS_DELETED)
 
