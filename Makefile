@@ -45,6 +45,12 @@ format: installed-test ## let ruff mend order and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+chaos: installed-test ## kill everything at random for ten minutes while bookings are made, then count; SECONDS
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),600)
+
+event-figures: installed-test ## latency, drain, idle cost and consumption of events
+	@$(BIN)/python -m tests.benchmarks.events
+
 installed:
 	@$(PYTHON) booking_service/devstack/install.py run
 

@@ -1,7 +1,7 @@
 """The event figures: latency, drain, idle cost, consumption. `python -m tests.benchmarks.events` measures them.
 
-Everything is real: own MongoDB and RabbitMQ, `publish_events` and `consume_events` as processes, bookings made by the
-service that makes them.
+Everything is real: own MongoDB and RabbitMQ, `publish_events` and `consume_events` as processes, events written by the
+receivers that write them.
 """
 
 from __future__ import annotations
@@ -98,20 +98,13 @@ def latency(stack: Stack) -> dict[str, float]:
 
 
 def booker() -> Callable[[], str]:
-    """Makes a booking through the service; each by a patient and at a time of its own."""
-    from itertools import cycle
-
+    """Commits what a new booking leaves in the outbox: its event and its notification."""
     from booking_service.djongo.transaction import run
     from bookings import signals
     from bookings.signals import NotificationKind
 
-    people = cycle(range(1))
-    del people
-
     def book() -> str:
         from bson import Decimal128, ObjectId
-
-        from events.models import OutboxEvent
 
         booking = {
             "_id": ObjectId(),
@@ -129,7 +122,6 @@ def booker() -> Callable[[], str]:
                 sender=None, booking=booking, version=1, notification=NotificationKind.CONFIRMATION
             )
 
-        del OutboxEvent
         run(write)
         return str(booking["_id"])
 
@@ -182,11 +174,12 @@ def consume(stack: Stack) -> dict[str, float]:
 def unpaid_bookings(number: int) -> list[str]:
     """Bookings as the service stores them, but for what payment does not read."""
     from bson import Decimal128, ObjectId
-    from django.db import connection
+
+    from tests.chaos.count import collection
 
     now = datetime.now(UTC)
     patient = ObjectId()
-    connection.database["patients"].insert_one({"_id": patient, "name": "Asha", "totalBookings": 0, "totalSpent": 0})
+    collection("patients").insert_one({"_id": patient, "name": "Asha", "totalBookings": 0, "totalSpent": 0})
     made = [
         {
             "_id": ObjectId(),
@@ -204,7 +197,7 @@ def unpaid_bookings(number: int) -> list[str]:
         }
         for _ in range(number)
     ]
-    connection.database["nursebookings"].insert_many(made)
+    collection("nursebookings").insert_many(made)
     return [str(booking["_id"]) for booking in made]
 
 
@@ -226,9 +219,9 @@ def publish_payments(stack: Stack, bookings: list[str]) -> None:
 
 
 def paid() -> int:
-    from django.db import connection
+    from tests.chaos.count import collection
 
-    return int(connection.database["nursebookings"].count_documents({"payment.status": "PAID"}))
+    return int(collection("nursebookings").count_documents({"payment.status": "PAID"}))
 
 
 def bind_other_service(stack: Stack) -> None:
