@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -68,7 +69,7 @@ def provider_get(provider_id: ObjectId, *, allow_stale: bool = True) -> Provider
     try:
         return _Known.learn(provider_id, _ask(provider_id)).unwrap()
     except PartnerUnavailable:
-        if known is None:
+        if known is None or known.provider is None:  # that somebody was unknown is not worth repeating
             raise
         metrics.PROVIDER_LOOKUPS.labels("stale").inc()
         return known.unwrap()
@@ -108,8 +109,12 @@ class _Known:
     learned_at: float
 
     @property
+    def age_seconds(self) -> float:
+        return time.time() - self.learned_at
+
+    @property
     def is_fresh(self) -> bool:
-        return time.time() - self.learned_at < settings.PROVIDER_CACHE_SECONDS
+        return self.age_seconds < settings.PROVIDER_CACHE_SECONDS
 
     def unwrap(self) -> Provider:
         if self.provider is None:
@@ -118,20 +123,20 @@ class _Known:
 
     @classmethod
     def recall(cls, provider_id: ObjectId) -> _Known | None:
-        """From the cache; None when it is not there, or the cache is away."""
+        """From the cache, or while that is away from this process's memory; None when it is not there."""
         try:
             stored: dict[str, Any] | None = cache.get(_cache_key(provider_id))
-        except Exception as error:  # noqa: BLE001 - whatever ails the cache, the main API can still be asked
+        except Exception as error:  # noqa: BLE001 - whatever ails the cache, this process may remember
             log.info("provider_cache_unreadable", error=type(error).__name__)
-            return None
+            return _memory.get(provider_id)
         if stored is None:
             return None
-        return cls(_from_plain(provider_id, stored["provider"]), stored["learned_at"])
+        return _memory.keep(provider_id, cls(_from_plain(provider_id, stored["provider"]), stored["learned_at"]))
 
     @classmethod
     def learn(cls, provider_id: ObjectId, provider: Provider | None) -> _Known:
         """Writes it to the cache, for as long as a stale answer may be used."""
-        known = cls(provider, time.time())
+        known = _memory.keep(provider_id, cls(provider, time.time()))
         stored = {"provider": None if provider is None else _as_plain(provider), "learned_at": known.learned_at}
         lifetime = settings.PROVIDER_CACHE_SECONDS if provider is None else settings.PROVIDER_STALE_SECONDS
         try:
@@ -139,6 +144,37 @@ class _Known:
         except Exception as error:  # noqa: BLE001 - the answer is good without being kept
             log.info("provider_cache_unwritable", error=type(error).__name__)
         return known
+
+
+class _Memory:
+    """What this process last knew of the providers it met lately: for when the cache is away."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._known: dict[ObjectId, _Known] = {}
+
+    def get(self, provider_id: ObjectId) -> _Known | None:
+        """What is remembered, unless it is older than a stale answer may be."""
+        known = self._known.get(provider_id)
+        return known if known is not None and known.age_seconds < settings.PROVIDER_STALE_SECONDS else None
+
+    def keep(self, provider_id: ObjectId, known: _Known) -> _Known:
+        """Remembers `known` and returns it; whoever was not met for longest is forgotten."""
+        with self._lock:
+            self._known.pop(provider_id, None)
+            self._known[provider_id] = known
+            if len(self._known) > self._size:
+                del self._known[next(iter(self._known))]
+        return known
+
+    def clear(self) -> None:
+        """Forgets everybody."""
+        with self._lock:
+            self._known.clear()
+
+
+_memory = _Memory(size=1024)
 
 
 def _cache_key(provider_id: ObjectId) -> str:

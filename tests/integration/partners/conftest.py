@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.core.cache import cache
 
+from booking_service.partners import main_api
 from booking_service.partners.client import breakers_reset
 from tests.integration.partners.servers import Behaviour, LoopbackPartner
 
@@ -12,6 +13,7 @@ def fresh_partners() -> Iterator[None]:
     """Closed breakers and an empty cache for each test."""
     breakers_reset()
     cache.clear()
+    main_api._memory.clear()
     yield
     breakers_reset()
 

@@ -10,6 +10,7 @@ from django.core.cache import cache
 
 from booking_service.api.callers import Role
 from booking_service.partners import breaker_states
+from booking_service.partners import main_api as main_api_module
 from booking_service.partners.exceptions import PartnerRefused, ProviderDirectoryDown, ProviderNotFound
 from booking_service.partners.main_api import Provider, SkillLevel, provider_get
 from tests.integration.partners import servers
@@ -112,6 +113,19 @@ def test_an_unknown_id_is_not_found_and_remembered(main_api):
     assert len(main_api.requests) == 1
 
 
+def test_that_somebody_was_unknown_is_not_repeated_while_the_main_api_is_down(main_api, no_redis):
+    no_redis()
+    main_api.behave(servers.refuses("404 Not Found"))
+    with time_machine.travel(0, tick=False) as clock:
+        with pytest.raises(ProviderNotFound):
+            provider_get(NURSE)
+        main_api.behave(servers.resets)
+        clock.shift(61)
+
+        with pytest.raises(ProviderDirectoryDown):
+            provider_get(NURSE)
+
+
 def test_a_role_without_business_here_is_not_found(main_api):
     main_api.behave(servers.answers({**DOCUMENT, "role": "doctor"}))
 
@@ -156,16 +170,54 @@ def test_an_answer_that_lacks_something_is_a_503(main_api, field):
         provider_get(NURSE)
 
 
-def test_without_redis_it_asks_each_time(main_api, settings):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        nowhere = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
-    settings.CACHES = {**settings.CACHES, "default": {**settings.CACHES["default"], "LOCATION": nowhere}}
-    with pytest.raises((redis.ConnectionError, ConnectionError)):
-        redis.Redis.from_url(nowhere).ping()
+@pytest.fixture
+def no_redis(settings):
+    """Takes Redis away from now on."""
 
-    assert provider_get(NURSE).role is Role.NURSE
-    assert provider_get(NURSE).role is Role.NURSE
+    def take_away() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            nowhere = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        settings.CACHES = {**settings.CACHES, "default": {**settings.CACHES["default"], "LOCATION": nowhere}}
+        with pytest.raises((redis.ConnectionError, ConnectionError)):
+            redis.Redis.from_url(nowhere).ping()
+
+    return take_away
+
+
+def test_without_redis_a_process_remembers_by_itself(main_api, no_redis):
+    no_redis()
+
+    with time_machine.travel(0, tick=False) as clock:
+        assert provider_get(NURSE).role is Role.NURSE
+        assert provider_get(NURSE).role is Role.NURSE
+        assert len(main_api.requests) == 1
+        clock.shift(61)
+        provider_get(NURSE)
+
     assert len(main_api.requests) == 2
+
+
+def test_redis_and_the_main_api_may_be_down_together(main_api, no_redis):
+    with time_machine.travel(0, tick=False) as clock:
+        known = provider_get(NURSE)
+        no_redis()
+        main_api.behave(servers.resets)
+        clock.shift(3599)
+        assert provider_get(NURSE) == known
+        clock.shift(1)
+
+        with pytest.raises(ProviderDirectoryDown):
+            provider_get(NURSE)
+
+
+def test_a_process_remembers_only_so_many():
+    memory = main_api_module._Memory(size=2)
+    ids = [ObjectId() for _ in range(3)]
+    with time_machine.travel(0, tick=False):
+        for provider_id in ids:
+            memory.keep(provider_id, main_api_module._Known(None, 0.0))
+
+        assert [memory.get(provider_id) is not None for provider_id in ids] == [False, True, True]
 
 
 def test_the_cache_holds_plain_values(main_api):
