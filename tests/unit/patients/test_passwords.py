@@ -25,7 +25,9 @@ def test_it_stores_argon2id_of_a_size_that_fits_the_machine():
     assert not passwords.needs_upgrade(stored)
 
 
-@pytest.mark.parametrize("stored", [BCRYPT, "bcrypt$" + BCRYPT, BCRYPT.replace("$2b$", "$2a$")])
+@pytest.mark.parametrize(
+    "stored", [BCRYPT, "bcrypt$" + BCRYPT, BCRYPT.replace("$2b$", "$2a$")], ids=["plain", "as imported", "2a"]
+)
 def test_it_accepts_the_monoliths_hashes_and_wants_them_replaced(stored):
     assert passwords.password_is_right(PASSWORD, stored)
     assert not passwords.password_is_right(PASSWORD + "y", stored)
