@@ -44,7 +44,9 @@ def test_it_names_a_patient_by_id():
     assert tokens.caller_token(printed("patient", invented))["id"] == invented
 
 
-@pytest.mark.parametrize("given", [("patient", "6b03601f0e24e9ab6cb589be"), ("patient", "banana"), ("nurse", "7"), ("doctor",)])
+@pytest.mark.parametrize(
+    "given", [("patient", "6b03601f0e24e9ab6cb589be"), ("patient", "banana"), ("nurse", "7"), ("doctor",)]
+)
 def test_it_refuses_whom_it_cannot_name(given):
     with pytest.raises(CommandError):
         printed(*given)
