@@ -8,6 +8,7 @@ api = [
     path("bookings", include("bookings.urls")),
     path("services", include("bookings.slot_urls")),
     path("services", include("catalog.urls")),
+    path("events", include("events.urls")),
 ]
 
 urlpatterns = [

@@ -1,5 +1,7 @@
 """Routes of the events app, below its prefix."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from .views import contract_view
+
+urlpatterns = [path("", contract_view)]

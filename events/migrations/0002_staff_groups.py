@@ -5,8 +5,8 @@ from django.db import migrations
 from booking_service.operations.staff_groups import BOOKING_STAFF, READ_ONLY, granting
 
 GRANTS = {
-    BOOKING_STAFF: {"outboxevent": "view"},
-    READ_ONLY: {"outboxevent": "view"},
+    BOOKING_STAFF: {"outboxevent": "view change", "inboxmessage": "view"},
+    READ_ONLY: {"outboxevent": "view", "inboxmessage": "view"},
 }
 
 

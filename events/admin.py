@@ -1,0 +1,155 @@
+"""Events for staff: what waits, what has left, what is dead, and another try for it. Nothing is edited or deleted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import ObjectId
+from bson.errors import InvalidId
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from .models import InboxMessage, OutboxEvent, Status
+from .repositories import outbox_retry
+
+COLOURS = {Status.WAITING: "warning", Status.SENT: "success", Status.DEAD: "danger"}
+RETRY_PERMISSION = "events.change_outboxevent"
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Staff look; only actions change anything."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ConditionFilter(admin.SimpleListFilter):
+    """What staff look for when something does not arrive."""
+
+    title, parameter_name = "condition", "condition"
+    CHOICES = {
+        "waiting": ("Waiting", Q(status=Status.WAITING.value)),
+        "stuck": ("Waiting, failed before", Q(status=Status.WAITING.value, attempts__gt=1)),
+        "dead": ("Dead", Q(status=Status.DEAD.value)),
+        "sent": ("Sent", Q(status=Status.SENT.value)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, label) for value, (label, _) in self.CHOICES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        choice = self.CHOICES.get(self.value() or "")
+        return queryset.filter(choice[1]) if choice else queryset
+
+
+@admin.register(OutboxEvent)
+class OutboxEventAdmin(ReadOnlyAdmin):
+    """The outbox. A retried event is due at once; what was sent stays sent."""
+
+    list_display = ("type", "status_shown", "lane", "aggregate_id", "age", "attempts", "last_error", "created_at")
+    list_filter = (ConditionFilter, "lane", "type")
+    search_fields = ("aggregate_id",)
+    search_help_text = "The id of an event, a booking or a patient, or a request id."
+    ordering = ("-created_at", "-_id")
+    sortable_by = ("created_at", "attempts")
+    actions = ("retry",)
+    fields = (
+        *("type", "status", "lane", "exchange", "aggregate_id", "aggregate_version", "body_shown", "correlation_id"),
+        *("attempts", "last_error", "due_at", "created_at", "published_at"),
+    )
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxEvent]:
+        found: QuerySet[OutboxEvent] = super().get_queryset(request)
+        return found
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
+    ) -> tuple[QuerySet[OutboxEvent], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(aggregate_id=term) | Q(correlation_id=term)
+        try:
+            wanted |= Q(_id=ObjectId(term))
+        except InvalidId:
+            return queryset.filter(wanted), False
+        return queryset.filter(wanted), False
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(RETRY_PERMISSION))  # type: ignore[union-attr]
+
+    @action(description="Try again now", permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> None:
+        chosen = [event.pk for event in queryset]
+        retried = outbox_retry(chosen)
+        self.log_retry(request, queryset)
+        level = messages.SUCCESS if retried else messages.WARNING
+        messages.add_message(request, level, f"{retried} of {len(chosen)} events are tried again now.")
+
+    def log_retry(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> None:
+        for event in queryset:
+            self.log_change(request, event, "Tried again by hand.")
+
+    @display(description="Status", label=COLOURS)
+    def status_shown(self, event: OutboxEvent) -> str:
+        return str(event.status)
+
+    @display(description="Age")
+    def age(self, event: OutboxEvent) -> str:
+        """How long it has waited, or did wait."""
+        until = event.published_at or datetime.now(UTC)
+        return duration((until - event.created_at).total_seconds())
+
+    @display(description="Body")
+    def body_shown(self, event: OutboxEvent) -> SafeString | str:
+        """What it says; a patient's contact data stay where they belong."""
+        if event.type.startswith("patient."):
+            return "Personal data are not shown here."
+        return format_html("<pre>{}</pre>", json.dumps(json.loads(bytes(event.body)), indent=2))
+
+
+@admin.register(InboxMessage)
+class InboxMessageAdmin(ReadOnlyAdmin):
+    """Messages of other services that took effect."""
+
+    list_display = ("_id", "type", "correlation_id", "received_at")
+    list_filter = ("type",)
+    search_fields = ("_id",)
+    ordering = ("-received_at",)
+    sortable_by = ()
+    fields = ("_id", "type", "correlation_id", "received_at")
+    readonly_fields = fields
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[InboxMessage], search_term: str
+    ) -> tuple[QuerySet[InboxMessage], bool]:
+        term = search_term.strip()
+        return (queryset.filter(Q(_id=term) | Q(correlation_id=term)) if term else queryset), False
+
+
+def duration(seconds: float) -> str:
+    """`40 ms`, `3.2 s`, `5 min`, `2 h`, `4 days`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 2 * 86_400 else f"{seconds / 86_400:.0f} days"

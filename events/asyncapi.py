@@ -1,0 +1,77 @@
+"""The AsyncAPI document of this service, made of the contracts that the receivers and the consumer work with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .schemas import CONSUMED, PUBLISHED, SERVICE_NAME, Contract
+
+Document = dict[str, Any]
+
+DESCRIPTION = """\
+Exchanges are durable topic exchanges; the routing key is the event's name. Messages are persistent JSON.
+
+What this service publishes carries the event's id as `message_id`: a message may come twice, with the same id and the
+same bytes, and is to be counted once. First copies of one booking's events come in the order of `aggregate_version`.
+
+What this service consumes takes effect once for each `message_id`; without one, once for each body. A message of more
+than 64 KB, that is no JSON, of an unknown type or that breaks its schema goes to the dead queue at once."""
+
+HEADERS: Document = {
+    "type": "object",
+    "properties": {
+        "aggregate_id": {"type": "string", "description": "the booking or patient it is about"},
+        "aggregate_version": {"type": "integer", "description": "grows with every change of that document"},
+    },
+    "required": ["aggregate_id", "aggregate_version"],
+}
+
+
+def document(*, version: str) -> Document:
+    """AsyncAPI 2.6: a channel is `<exchange>/<routing key>`; `subscribe` is what others may receive from us."""
+    channels = {channel_name(contract): channel(contract, "subscribe") for contract in PUBLISHED}
+    channels |= {channel_name(contract): channel(contract, "publish") for contract in CONSUMED}
+    messages = {contract.name: message(contract, HEADERS) for contract in PUBLISHED}
+    messages |= {contract.name: message(contract, None) for contract in CONSUMED}
+    return {
+        "asyncapi": "2.6.0",
+        "info": {"title": f"Events of {SERVICE_NAME}", "version": version, "description": DESCRIPTION},
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "components": {"messages": messages},
+    }
+
+
+def channel_name(contract: Contract) -> str:
+    return f"{contract.exchange}/{contract.name}"
+
+
+def channel(contract: Contract, operation: str) -> Document:
+    return {
+        "description": contract.summary,
+        operation: {
+            "operationId": f"{operation}_{contract.name.replace('.', '_')}",
+            "summary": contract.summary,
+            "message": {"$ref": f"#/components/messages/{contract.name}"},
+        },
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "exchange": {"name": contract.exchange, "type": "topic", "durable": True, "autoDelete": False},
+            }
+        },
+    }
+
+
+def message(contract: Contract, headers: Document | None) -> Document:
+    described: Document = {
+        "name": contract.name,
+        "title": contract.name,
+        "summary": contract.summary,
+        "contentType": "application/json",
+        "schemaFormat": "application/schema+json;version=draft-07",
+        "correlationId": {"location": "$message.header#/correlation_id", "description": "the request it came from"},
+        "payload": contract.schema,
+        "bindings": {"amqp": {"messageType": contract.name, "contentEncoding": "utf-8"}},
+    }
+    return {**described, "headers": headers} if headers else described

@@ -1,0 +1,88 @@
+"""events.schemas and events.asyncapi: one contract, in the code and in the document."""
+
+import copy
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+from events.asyncapi import channel_name, document
+from events.schemas import CONSUMED, CONSUMED_BY_NAME, PUBLISHED
+
+PAYMENT: dict[str, Any] = {
+    "event": "payment.completed",
+    "data": {"bookingId": "a" * 24, "transactionId": "t", "amount": Decimal("678.50"), "method": None},
+    "timestamp": "2026-11-22T10:00:00.000Z",
+    "service": "payments",
+}
+completed = CONSUMED_BY_NAME["payment.completed"]
+
+
+@pytest.mark.parametrize("contract", [*PUBLISHED, *CONSUMED], ids=lambda contract: contract.name)
+def test_every_schema_is_a_valid_json_schema_and_stands_in_the_document(contract):
+    Draft7Validator.check_schema(contract.schema)
+    made = document(version="1.0.0")
+    assert made["components"]["messages"][contract.name]["payload"] == contract.schema
+    operation = "subscribe" if contract in PUBLISHED else "publish"
+    reference = made["channels"][channel_name(contract)][operation]["message"]["$ref"]
+    assert reference == f"#/components/messages/{contract.name}"
+
+
+def test_the_document_names_every_event_once():
+    made = document(version="1.0.0")
+    assert len(made["channels"]) == len(PUBLISHED) + len(CONSUMED) == len(made["components"]["messages"])
+
+
+def test_no_published_event_has_room_for_clinical_text():
+    clinical = {"patientCondition", "diagnosis", "serviceReport", "medicalHistory", "vitals", "prescriptionUrl"}
+    for contract in PUBLISHED:
+        assert not clinical & set(contract.properties)
+        assert contract.schema["properties"]["data"]["additionalProperties"] is False
+
+
+def changed(**data):
+    body = copy.deepcopy(PAYMENT)
+    body["data"] |= data
+    return body
+
+
+def test_what_keeps_the_contract_passes():
+    assert completed.violation(PAYMENT) is None
+    assert completed.violation(changed(paidAt="2026-11-22T15:30:00+05:30", more="of others")) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"bookingId": "A" * 24},
+        {"bookingId": "a" * 24 + "\n"},
+        {"bookingId": None},
+        {"transactionId": ""},
+        {"transactionId": "x" * 201},
+        {"amount": "678.50"},
+        {"amount": -1},
+        {"amount": True},
+        {"amount": 10**9},
+        {"paidAt": "yesterday"},
+        {"paidAt": "2026-11-22"},
+    ],
+)
+def test_what_breaks_it_is_named_without_its_value(data):
+    violation = completed.violation(changed(**data))
+    assert violation is not None
+    (name,) = data
+    assert violation.startswith(f"data.data.{name} breaks")
+    assert str(data[name]) not in violation.removeprefix(f"data.data.{name}") or not data[name]
+
+
+@pytest.mark.parametrize("missing", ["event", "data", "timestamp", "service"])
+def test_an_incomplete_envelope_breaks_it(missing):
+    body = {name: value for name, value in PAYMENT.items() if name != missing}
+    assert completed.violation(body) is not None
+
+
+def test_the_compiled_check_and_the_published_schema_agree():
+    bodies: list[Any] = [PAYMENT, changed(bookingId="x"), changed(amount=-1), {}, [], changed(paidAt="no")]
+    for body in bodies:
+        assert Draft7Validator(completed.schema).is_valid(body) == (completed.violation(body) is None)
