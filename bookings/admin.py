@@ -151,7 +151,7 @@ class BookingAdmin(ModelAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Booking | None:
         booking: Booking | None = super().get_object(request, object_id, from_field)
         if booking is not None:
-            booking.document = getattr(request, "booking", {})  # type: ignore[attr-defined]
+            booking.document = getattr(request, "booking", {})
         return booking
 
     @display(description="Visit")
@@ -180,7 +180,7 @@ class BookingAdmin(ModelAdmin):
 
     @display(description="History")
     def history(self, booking: Booking) -> SafeString | str:
-        entries = booking.document.get("timeline", [])  # type: ignore[attr-defined]
+        entries = booking.document.get("timeline", [])
         rows = [
             (_text(entry["at"]), entry.get("from") or "-", entry["to"], entry.get("role") or "-", entry["reason"])
             for entry in entries
@@ -256,7 +256,7 @@ def _whole(request: HttpRequest, object_id: str) -> reading.Document:
 
 
 def _section(booking: Booking, name: str) -> SafeString | str:
-    document = booking.document  # type: ignore[attr-defined]
+    document = booking.document
     shown = {field: document[field] for field in SECTIONS[name] if field in document}
     return format_html_join("", "<div><b>{}</b>: {}</div>", _lines(shown)) or "-"
 

@@ -175,7 +175,8 @@ def _settable(booking: Mapping[str, Any], fields: Mapping[str, Any]) -> Document
 
 
 def _as_read(booking: Mapping[str, Any]) -> Document:
-    return {"status": booking["status"], "version": booking.get("version")}
+    # The patient is what the collection may be sharded by; an update that names it goes to one shard.
+    return {"patient": booking["patient"], "status": booking["status"], "version": booking.get("version")}
 
 
 def _lost(booking: Mapping[str, Any], to: Status, actor: Caller) -> NoReturn:

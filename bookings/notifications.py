@@ -53,12 +53,11 @@ def _remind(booking: Mapping[str, Any], kind: NotificationKind, now: datetime) -
     is_needed = _fixed_at(booking) <= starts_at - NOTICE[kind] and now < starts_at - TOO_LATE[kind]
     state = "SENT" if is_needed else "NOT_NEEDED"
     unchanged = {"status": booking["status"], "startsAt": starts_at, f"reminders.{kind}": None}
-    noted = repositories.booking_note(booking["_id"], unchanged, {f"reminders.{kind}": {"state": state, "at": now}})
-    if noted is None:
+    if not repositories.booking_note(booking["_id"], unchanged, {f"reminders.{kind}": {"state": state, "at": now}}):
         return None
     if state == "SENT":
         signals.booking_notification_requested.send(
-            sender=None, booking=noted, version=noted.get("version", 0), notification=kind
+            sender=None, booking=booking, version=booking.get("version", 0), notification=kind
         )
     return state
 

@@ -102,6 +102,11 @@ def timeline_of(booking: Mapping[str, Any]) -> list[Document]:
     return entries
 
 
+def without_login(entry: Mapping[str, Any]) -> Document:
+    """A timeline entry without the login of the member of staff."""
+    return {name: value for name, value in entry.items() if name != "actorName"}
+
+
 def paid_amount(booking: Mapping[str, Any]) -> Decimal:
     """What was actually paid, in rupees; the monolith noted only that it was paid."""
     payment = booking.get("payment") or {}

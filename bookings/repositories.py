@@ -96,20 +96,25 @@ def booking_change(
     )
 
 
-def booking_note(booking_id: ObjectId, expected: Mapping[str, Any], fields: Mapping[str, Any]) -> Document | None:
-    """Note on the booking what is no change of it (its version stays), if it is as `expected`; the whole document."""
-    return Booking.objects.mongo_find_one_and_update(
-        {"_id": booking_id, **expected}, {"$set": dict(fields)}, return_document=ReturnDocument.AFTER
-    )
+def booking_note(booking_id: ObjectId, expected: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Note on the booking what is no change of it (its version stays), if it is as `expected`; whether it was."""
+    return bool(Booking.objects.mongo_update_one({"_id": booking_id, **expected}, {"$set": dict(fields)}).matched_count)
 
 
 def bookings_page(wanted: BookingFilter, order: str, page: Page) -> tuple[list[Document], int]:
-    """One page and the number of all. Counting is only asked of the database when the page does not tell."""
+    """One page and the number of all, in one round trip: the count comes as the last row."""
     query = wanted.query()
-    found = list(Booking.objects.mongo_find(query, NOT_LISTED, sort=ORDERS[order], skip=page.skip, limit=page.limit))
-    if len(found) < page.limit and (found or page.skip == 0):
-        return found, page.skip + len(found)
-    return found, Booking.objects.mongo_count_documents(query)
+    count = {"coll": Booking._meta.db_table, "pipeline": [{"$match": query}, {"$count": "total"}]}
+    stages: list[Document] = [
+        {"$match": query},
+        {"$sort": dict(ORDERS[order])},
+        {"$skip": page.skip},
+        {"$limit": page.limit},
+        {"$project": NOT_LISTED},
+        {"$unionWith": count},
+    ]
+    *found, last = [*Booking.objects.mongo_aggregate(stages)] or [{"total": 0}]
+    return found, last["total"]
 
 
 def booking_status(booking_id: ObjectId) -> str | None:
@@ -119,7 +124,7 @@ def booking_status(booking_id: ObjectId) -> str | None:
 
 
 def bookings_unassigned(statuses: Iterable[str], *, until: datetime, limit: int) -> list[ObjectId]:
-    """Bookings in `statuses` whose visit should have begun by `until`, the longest overdue first."""
+    """Bookings in `statuses` whose visit should have begun by `until`."""
     query = {"status": {"$in": sorted(statuses)}, "startsAt": {"$lte": until}}
     return [found["_id"] for found in Booking.objects.mongo_find(query, {"_id": 1}, limit=limit)]
 

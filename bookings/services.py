@@ -210,8 +210,12 @@ def _note_own_read(actor: Caller) -> None:
 
 
 def booking_timeline(*, actor: Caller, booking_id: ObjectId) -> list[Document]:
-    """Every change of the booking: from, to, actor, role, at, reason, requestId. Raises BookingNotFound."""
-    return reading.timeline_of(booking_of(actor, booking_id))
+    """Every change of the booking: from, to, actor, role, at, reason, requestId. Raises BookingNotFound.
+
+    Only the office sees by which login one of its own did it.
+    """
+    entries = reading.timeline_of(booking_of(actor, booking_id))
+    return entries if actor.is_admin else [reading.without_login(entry) for entry in entries]
 
 
 # --- cancel ----------------------------------------------------------------------------------------------------------

@@ -87,6 +87,11 @@ class Town:
             return (booking_id := random.choice(ids), self.booked[booking_id]) if ids else None
 
 
+def stored(collection: str) -> Any:
+    """A collection, past the service."""
+    return connection.database[collection]  # type: ignore[attr-defined]  # the engine's, unknown to Django
+
+
 def _token(actor: Caller) -> str:
     if actor.is_patient:
         return token_of(actor)
@@ -95,7 +100,7 @@ def _token(actor: Caller) -> str:
 
 # --- what people do --------------------------------------------------------------------------------------------------
 def book(town: Town, random: Random) -> None:
-    at = tomorrow(random.randrange(8, 18), random.choice((0, 5, 15, 30, 45)), days=random.randrange(1, 4))
+    at = tomorrow(random.randrange(8, 18), random.choice((0, 5, 15, 30, 45)), days=random.randrange(1, 8))
     body = visit_input(serviceType=random.choice(list(CAPACITY)), startsAt=at.isoformat())
     if random.random() < 0.2:
         body["patientDetails"] = {"name": random.choice(("Lakshmi", "Mohan")), "age": 70}
@@ -120,7 +125,7 @@ def look(town: Town, random: Random) -> None:
 
 def pay(town: Town, random: Random) -> None:
     if found := town.some_booking(random):
-        price = connection.database["nursebookings"].find_one({"_id": ObjectId(found[0])})["pricing"]["payableAmount"]
+        price = stored("nursebookings").find_one({"_id": ObjectId(found[0])})["pricing"]["payableAmount"]
         for _ in range(random.choice((1, 1, 2))):
             payments.payment_completed(
                 booking_id=ObjectId(found[0]), transaction_id=f"txn-{found[0]}", amount=price.to_decimal()
@@ -156,7 +161,7 @@ def cancel(town: Town, random: Random) -> None:
 
 def move(town: Town, random: Random) -> None:
     if found := town.some_booking(random):
-        at = tomorrow(random.randrange(8, 18), random.choice((0, 10, 30)), days=random.randrange(1, 4)).isoformat()
+        at = tomorrow(random.randrange(8, 18), random.choice((0, 10, 30)), days=random.randrange(1, 8)).isoformat()
         method, path = random.choice((("POST", "/reschedule"), ("PUT", "")))
         town.call(found[1], method, f"/bookings/{found[0]}{path}", {"startsAt": at})
 
@@ -205,7 +210,7 @@ def live_the_day(town: Town) -> None:
 
 def end_the_day() -> None:
     """Night falls: for some the time came without a nurse, some never paid."""
-    bookings = connection.database["nursebookings"]
+    bookings = stored("nursebookings")
     late = [row["_id"] for row in bookings.find({"status": {"$in": ["REQUESTED", "SEARCHING"]}}, {"_id": 1}).limit(9)]
     past = datetime.now(UTC) - timedelta(hours=1)
     bookings.update_many(
@@ -221,9 +226,9 @@ def test_a_day_adds_up(town: Town) -> None:
     live_the_day(town)
     end_the_day()
 
-    bookings = list(connection.database["nursebookings"].find())
+    bookings = list(stored("nursebookings").find())
     assert town.failures == []
-    assert len(bookings) == len(town.booked) > ACTIONS / 10
+    assert len(bookings) == len(town.booked) > ACTIONS / 20
     assert town.seen | {booking["status"] for booking in bookings} == set(Status), town.answers
     taking_time = [booking for booking in bookings if booking["status"] not in FREEING]
     assert_nobody_is_in_two_places(taking_time)
@@ -261,13 +266,13 @@ def assert_no_service_is_over_its_capacity(bookings: list[dict[str, Any]]) -> No
 def assert_claims_are_those_of_the_bookings(bookings: list[dict[str, Any]]) -> None:
     remembered = [claim for booking in bookings for claim in slot_guard.claims_of(booking)]
     assert len(remembered) == len(set(remembered))
-    assert {row["_id"] for row in connection.database["slotclaims"].find()} == set(remembered)
+    assert {row["_id"] for row in stored("slotclaims").find()} == set(remembered)
 
 
 def assert_events_replay(bookings: list[dict[str, Any]]) -> None:
     """Whoever hears the events knows every final state, and takes no open booking for a final one."""
     told: dict[str, str] = {}
-    for row in connection.database["outbox"].find({"lane": "BROKER"}).sort("_id"):
+    for row in stored("outbox").find({"lane": "BROKER"}).sort("_id"):
         if row["type"].startswith("booking."):
             facts = json.loads(bytes(row["body"]))["data"]
             became = facts.get("status") if row["type"] == "booking.cancelled" else BECOMES.get(row["type"])
@@ -281,7 +286,7 @@ def assert_events_replay(bookings: list[dict[str, Any]]) -> None:
 
 
 def assert_money_adds_up(bookings: list[dict[str, Any]]) -> None:
-    rows = list(connection.database["outbox"].find({"type": "refund.request"}))
+    rows = list(stored("outbox").find({"type": "refund.request"}))
     asked = Counter(json.loads(bytes(row["body"]))["bookingId"] for row in rows)
     owed = {str(booking["_id"]) for booking in bookings if booking.get("refund")}
     assert asked == Counter(owed)

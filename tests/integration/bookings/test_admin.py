@@ -1,5 +1,7 @@
 """The admin of bookings: read, searched, filtered, assigned and cancelled through the services, never edited."""
 
+from decimal import Decimal
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -70,7 +72,7 @@ def test_staff_find_a_booking(staff, asha, ravi, booking, by):
 
 def test_staff_filter_what_needs_them(staff, asha, ravi, booking):
     booking_made(ravi)
-    payments.payment_completed(booking_id=booking["_id"], transaction_id="t", amount="677.14")
+    payments.payment_completed(booking_id=booking["_id"], transaction_id="t", amount=Decimal("677.14"))
     services.booking_cancel(actor=asha, booking_id=booking["_id"])
     payments.refund_needs_staff(booking_id=booking["_id"], reason="PARTNER_REFUSED")
 
@@ -83,7 +85,7 @@ def test_staff_filter_what_needs_them(staff, asha, ravi, booking):
         assert staff.get(f"{LIST}?money={choice}").status_code == 200
 
 
-def test_staff_cancel_through_the_service(staff, booking, documents, outbox, claims):
+def test_staff_cancel_through_the_service(staff, asha, booking, documents, outbox, claims):
     booking_id = booking["_id"]
     asked = staff.get(page(booking, "cancel"), follow=True)
     assert asked.status_code == 200
@@ -95,6 +97,8 @@ def test_staff_cancel_through_the_service(staff, booking, documents, outbox, cla
     assert kept["status"] == "CANCELLED"
     assert (kept["cancellation"]["cancelledBy"], kept["cancellation"]["reason"]) == ("ADMIN", "nurse ill")
     assert (kept["timeline"][-1]["role"], kept["timeline"][-1]["actorName"]) == ("STAFF", "boss")
+    told = services.booking_timeline(actor=asha, booking_id=booking_id)[-1]
+    assert (told["role"], "actorName" in told) == ("STAFF", False)
     assert claims() == []
     assert outbox.types()[-1] == "booking.cancelled"
     refused = staff.post(page(booking, "cancel"), {"reason": "again"}, follow=True)

@@ -1,10 +1,11 @@
 """DELETE /api/bookings/:id, PUT /:id/cancel, GET /:id/cancellation-preview."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from bookings import services, visits
+from bookings import changing, services, visits
 from bookings.exceptions import InvalidTransition, NotCancellable
 from bookings.lifecycle import Status
 from tests.factories import booking_made, tomorrow, visit_input
@@ -129,8 +130,8 @@ def test_cancel_against_complete_has_one_winner(asha, nurse, admin, outbox, docu
 
         results = in_parallel(
             [
-                lambda b=booking: services.booking_cancel(actor=admin, booking_id=b["_id"]),
-                lambda b=booking: visits.booking_complete(actor=nurse, booking_id=b["_id"], report={}),
+                partial(services.booking_cancel, actor=admin, booking_id=booking["_id"]),
+                partial(visits.booking_complete, actor=nurse, booking_id=booking["_id"], report={}),
             ]
         )
 
@@ -146,7 +147,7 @@ def test_cancel_against_complete_has_one_winner(asha, nurse, admin, outbox, docu
 def test_the_loser_of_a_race_is_told_so(asha, admin, monkeypatch, documents):
     """Somebody completes the visit between our reading and our writing."""
     booking = booking_made(asha)
-    seen = services.booking_of
+    seen = changing.booking_of
 
     def read_then_overtaken(actor, booking_id):
         found = seen(actor, booking_id)
@@ -163,7 +164,8 @@ def test_the_loser_of_a_race_is_told_so(asha, admin, monkeypatch, documents):
 
 def test_a_payment_between_reading_and_cancelling_is_refunded(asha, monkeypatch, paid):
     booking = booking_made(asha, startsAt=tomorrow(days=3))
-    seen, reads = services.booking_of, []
+    seen = changing.booking_of
+    reads: list[dict] = []
 
     def read_then_paid(actor, booking_id):
         found = seen(actor, booking_id)

@@ -3,11 +3,13 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
+from bson import ObjectId
 
 from booking_service.api.callers import Role
-from bookings import services, signals
+from bookings import scheduling, services, signals
 from catalog import services as catalog
 from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
 from tests.integration.bookings.parallel import in_parallel
@@ -270,13 +272,28 @@ def test_it_has_no_place_in_a_service_without_places(api, asha):
     assert api(asha)("POST", "/bookings", visit_input(serviceType="IV_DRIP")).body["code"] == "SLOT_TAKEN"
 
 
+def test_it_finds_a_place_where_no_single_one_is_free_all_the_time(asha, documents, claims):
+    service_made("IV_DRIP", availability__capacityPerSlot=2)
+    cells = scheduling.cells(tomorrow(10), tomorrow(10, 30))
+    halves = {0: cells[:3], 1: cells[3:]}
+    taken = [f"seat:IV_DRIP:bangalore:{seat}:{cell}" for seat, half in halves.items() for cell in half]
+    documents("slotclaims").insert_many([{"_id": claim, "booking": ObjectId()} for claim in taken])
+
+    booking_made(asha, serviceType="IV_DRIP")
+
+    seats = {claim for claim in claims() if claim.startswith("seat:")} - set(taken)
+    assert seats == {f"seat:IV_DRIP:bangalore:{1 - seat}:{cell}" for seat, half in halves.items() for cell in half}
+
+
 @pytest.mark.parametrize("capacity", [1, 3])
 def test_fifty_parallel_requests_for_one_place_give_one_booking_each(api, outbox, documents, capacity):
     service_made("IV_DRIP", availability__capacityPerSlot=capacity)
     clients = [api(patient_made()) for _ in range(50)]
     documents("outbox").delete_many({})
 
-    answers = in_parallel([lambda c=c: c("POST", "/bookings", visit_input(serviceType="IV_DRIP")) for c in clients])
+    answers = in_parallel(
+        [partial(client, "POST", "/bookings", visit_input(serviceType="IV_DRIP")) for client in clients]
+    )
 
     codes = sorted((answer.status_code, answer.body.get("code")) for answer in answers)
     assert codes == [(201, None)] * capacity + [(409, "SLOT_TAKEN")] * (50 - capacity)

@@ -1,6 +1,7 @@
 """POST /api/bookings/:id/reschedule and PUT /api/bookings/:id."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -167,9 +168,7 @@ def test_many_move_into_a_place_just_freed_and_one_gets_it(asha, outbox, claims)
 
     results = in_parallel(
         [
-            lambda p=patient, b=booking: services.booking_reschedule(
-                actor=p, booking_id=b["_id"], starts_at=tomorrow(15)
-            )
+            partial(services.booking_reschedule, actor=patient, booking_id=booking["_id"], starts_at=tomorrow(15))
             for patient, booking in zip(others, waiting, strict=True)
         ]
     )
@@ -184,7 +183,7 @@ def test_one_booking_moved_many_ways_at_once_keeps_one_set_of_claims(asha, outbo
 
     results = in_parallel(
         [
-            lambda h=hour: services.booking_reschedule(actor=asha, booking_id=booking["_id"], starts_at=tomorrow(h))
+            partial(services.booking_reschedule, actor=asha, booking_id=booking["_id"], starts_at=tomorrow(hour))
             for hour in (12, 14, 16)
         ]
     )
@@ -236,7 +235,7 @@ def test_of_many_updates_of_one_version_one_is_made(api, asha, documents):
 
     answers = in_parallel(
         [
-            lambda n=n: client("PUT", f"/bookings/{booking['_id']}", {"specialRequirements": str(n)}, If_Match='"1"')
+            partial(client, "PUT", f"/bookings/{booking['_id']}", {"specialRequirements": str(n)}, If_Match='"1"')
             for n in range(10)
         ]
     )

@@ -332,10 +332,12 @@ def test_whatever_the_order_of_deliveries_it_ends_refunded(booking, kept, order,
 
 
 # --- refunds ---------------------------------------------------------------------------------------------------------
-def test_a_refund_ends_with_the_patient(asha, booking, kept):
+def test_a_refund_ends_with_the_patient(api, asha, booking, kept):
     completed(booking)
     services.booking_cancel(actor=asha, booking_id=booking["_id"])
-    assert kept()["refund"]["status"] == "REQUESTED"
+    read = api(asha)("GET", f"/bookings/{booking['_id']}/payment").body["data"]
+    assert (read["status"], read["transactionId"], read["paidAmount"]) == ("PAID", "txn-1", 677.14)
+    assert (read["refund"]["status"], read["refund"]["amount"]) == ("REQUESTED", 677.14)
     at = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
     payments.payment_refunded(booking_id=booking["_id"], amount=PRICE, refunded_at=at)

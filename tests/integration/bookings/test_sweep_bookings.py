@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from django.core.management import CommandError, call_command
 
-from bookings import services, sweeping, visits
+from bookings import changing, services, sweeping, visits
 from tests.factories import booking_made, tomorrow
 from tests.integration.bookings.parallel import in_parallel
 
@@ -102,7 +102,7 @@ def test_it_cancels_what_was_to_be_paid_online_and_was_not(asha, paid, age, stor
 def test_a_payment_just_in_time_saves_the_booking(asha, paid, age, stored, monkeypatch):
     booking = booking_made(asha)
     age(booking, createdAt=31 * MINUTE)
-    seen = services.booking_of
+    seen = changing.booking_of
 
     def paid_first(actor, booking_id):
         paid(booking_id)
@@ -186,3 +186,22 @@ def test_it_frees_the_claims_of_what_was_cancelled_past_the_service(asha, claims
 
     assert sweep()[2] == "orphaned claims freed: 6"
     assert claims() == []
+
+
+def test_no_command_scans_the_bookings(asha, age, documents):
+    for hour in range(7, 12):
+        age(booking_made(asha, startsAt=tomorrow(hour)), createdAt=31 * MINUTE)
+    database = documents("nursebookings").database
+    database.command("profile", 2)
+    try:
+        sweep()
+        call_command("send_reminders", stdout=io.StringIO())
+    finally:
+        database.command("profile", 0)
+    profiled = list(database["system.profile"].find({"ns": {"$regex": r"\.(nursebookings|slotclaims)$"}}))
+    database["system.profile"].drop()
+
+    plans = {row["planSummary"] for row in profiled if "planSummary" in row}
+    assert any("status" in plan for plan in plans)
+    assert not [plan for plan in plans if "COLLSCAN" in plan]
+    assert not [row for row in profiled if row.get("hasSortStage")]

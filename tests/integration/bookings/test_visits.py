@@ -1,5 +1,7 @@
 """What providers and admins do, from assign to complete or no-show; and the review after it."""
 
+from functools import partial
+
 import pytest
 from bson import ObjectId
 
@@ -120,7 +122,7 @@ def test_fifty_parallel_assigns_of_one_nurse_to_overlapping_visits_give_one(nurs
 
     results = in_parallel(
         [
-            lambda b=booking: visits.booking_assign(actor=admin, booking_id=b["_id"], provider_id=nurse.id)
+            partial(visits.booking_assign, actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
             for booking in made
         ]
     )
@@ -138,7 +140,7 @@ def test_one_visit_goes_to_one_of_many_nurses(asha, admin, directory, outbox, cl
 
     results = in_parallel(
         [
-            lambda n=nurse: visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=n.id)
+            partial(visits.booking_assign, actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
             for nurse in nurses
         ]
     )
@@ -347,7 +349,7 @@ def test_many_reviews_of_a_service_are_all_counted(api, documents):
 
     answers = in_parallel(
         [
-            lambda c=client, b=booking_id, n=n: c("POST", f"/bookings/{b}/review", {"stars": n % 5 + 1})
+            partial(client, "POST", f"/bookings/{booking_id}/review", {"stars": n % 5 + 1})
             for n, (client, booking_id) in enumerate(reviewers)
         ]
     )
