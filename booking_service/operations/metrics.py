@@ -94,7 +94,7 @@ CACHE_LOOKUPS = Counter(
 # --- partners
 PARTNER_CALLS = Counter(
     "booking_partner_calls_total",
-    "Calls to a partner by what came of them: ok, refused, rejected (our token), open (not made), or why they failed.",
+    "Calls to a partner by outcome: ok, refused, rejected (our token), open or full (not made), or why they failed.",
     ["partner", "outcome"],
 )
 PARTNER_SECONDS = Histogram(

@@ -10,7 +10,8 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -51,6 +52,10 @@ class _Call:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class _NoPlace(Exception):
+    """As many calls as are allowed are under way; it says nothing of the partner."""
+
+
 class PartnerClient:
     """The one way to a partner. `url_setting` names the setting that holds its address."""
 
@@ -71,6 +76,11 @@ class PartnerClient:
             on_change=self._breaker_changed,
         )
 
+    @cached_property
+    def _places(self) -> threading.BoundedSemaphore:
+        """So many calls at once and no more: a partner that hangs must not hold every thread of a web process."""
+        return threading.BoundedSemaphore(settings.PARTNER_CALLS_AT_ONCE)
+
     def get(self, path: str, read: Callable[[Answer], T]) -> T:
         """What `read` makes of the answer; its `ValueError` means that the partner broke the contract.
 
@@ -86,7 +96,11 @@ class PartnerClient:
         started = time.monotonic()
         outcome = "ok"
         try:
-            return self._guarded(call, read)
+            with self._place():
+                return self._guarded(call, read)
+        except _NoPlace:
+            outcome = "full"
+            raise self._unavailable(retry_after=1) from None
         except CircuitOpen as error:
             outcome = "open"
             raise self._unavailable(retry_after=error.retry_after) from None
@@ -104,6 +118,15 @@ class PartnerClient:
         finally:
             metrics.PARTNER_CALLS.labels(self.name, outcome).inc()
             metrics.PARTNER_SECONDS.labels(self.name).observe(time.monotonic() - started)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise _NoPlace
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def _guarded(self, call: _Call, read: Callable[[Answer], T]) -> T:
         deadline = Deadline(settings.PARTNER_DEADLINE_SECONDS, settings.PARTNER_CONNECT_SECONDS)

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from booking_service.api.request_id import bind_request_id
 from booking_service.partners import breaker_states, payments
+from booking_service.partners.client import breakers_reset
 from booking_service.partners.exceptions import PartnerRefused, PaymentServiceDown
 from tests.integration.partners import servers
 
@@ -394,6 +395,22 @@ def test_fifty_callers_of_a_partner_that_hangs_all_end_in_time(payment_service):
 
     assert time.monotonic() - started < LIMIT_SECONDS
     assert breaker_states()["payments"] == "open"
+
+
+def test_a_partner_that_hangs_holds_half_of_the_threads_at_most(payment_service, settings):
+    settings.PARTNER_DEADLINE_SECONDS = 1.0
+    allowed = settings.PARTNER_CALLS_AT_ONCE
+    payment_service.behave(servers.hangs)
+    full_before = calls("full")
+
+    assert call_in_threads(50) == ["down"] * 50
+
+    assert allowed == settings.WEB_THREADS // 2
+    assert len(payment_service.requests) <= allowed
+    assert calls("full") - full_before >= 50 - allowed - 1
+    payment_service.behave(servers.answers(ORDER))
+    breakers_reset()
+    assert open_order().id == "order_1", "every place was given back"
 
 
 def test_a_stand_in_is_refused_in_production(payment_service, settings):
