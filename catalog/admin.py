@@ -349,12 +349,15 @@ class ServiceAdmin(ModelAdmin):
         return TemplateResponse(request, "catalog/service_history.html", context)
 
 
-def _shown(path: str) -> Callable[[Any, Service], Any]:
+def _shown(name: str, path: str) -> Callable[[Any, Service], Any]:
+    """How those who may only look see a field that is the form's own."""
+
     def value(_admin: ServiceAdmin, service: Service) -> Any:
         found = value_at(service, path)
         return ", ".join(str(item) for item in found) if isinstance(found, list) else found
 
-    return value
+    field = ServiceForm.base_fields[name]
+    return display(description=field.label, boolean=isinstance(field, forms.BooleanField))(value)
 
 
 LABELS = {document_path(path): str(ServiceForm.base_fields[name].label) for name, path in EMBEDDED.items()} | {
@@ -367,8 +370,8 @@ LABELS = {document_path(path): str(ServiceForm.base_fields[name].label) for name
     },
 }
 
-for _name, _path in EMBEDDED.items():  # how those who may only look see the form's own fields
-    setattr(ServiceAdmin, _name, _shown(_path))
+for _name, _path in EMBEDDED.items():
+    setattr(ServiceAdmin, _name, _shown(_name, _path))
 
 
 @admin.register(ServiceChange)

@@ -18,6 +18,7 @@ from catalog.search import runs, searchable
 Document = dict[str, Any]
 
 IS_ACTIVE: Document = {"availability.isActive": True}
+ACTIVE_OR_NOT: Document = {"availability.isActive": {"$in": [True, False]}}  # so that the index is used
 IN_ORDER = [("sortOrder", 1), ("stats.totalBookings", -1), ("_id", 1)]
 MOST_BOOKED = [("stats.totalBookings", -1), ("_id", 1)]
 PUBLIC = {"__v": 0, "monolith": 0, "stats.ratingSum": 0}
@@ -163,13 +164,13 @@ def names_and_slugs() -> set[str]:
 
 def cities() -> list[str]:
     """Every city that a service names."""
-    return sorted(Service.objects.mongo_distinct("availability.availableCities"))
+    return sorted(Service.objects.mongo_distinct("availability.availableCities", ACTIVE_OR_NOT))
 
 
 def ids_in_city(city: str) -> list[ObjectId]:
-    return [
-        service["_id"] for service in Service.objects.mongo_find({"availability.availableCities": city}, {"_id": 1})
-    ]
+    """The services, active or not, that name the city."""
+    wanted = ACTIVE_OR_NOT | {"availability.availableCities": city}
+    return [service["_id"] for service in Service.objects.mongo_find(wanted, {"_id": 1}, collation=ANY_CASE)]
 
 
 def counts() -> tuple[int, int]:

@@ -1,0 +1,79 @@
+"""Every query of the catalog is served by an index, whatever the size of the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from django.db import connection
+
+from catalog import repositories, search
+from catalog.repositories import Shelf
+from tests.integration.catalog.documents import service_made
+
+QUERIES: dict[str, Callable[[], Any]] = {
+    "list": lambda: repositories.services_on(Shelf(), 0, 20),
+    "category": lambda: repositories.services_on(Shelf(category="NURSING"), 0, 20),
+    "city": lambda: repositories.services_on(Shelf(city="PUNE"), 0, 20),
+    "category and city": lambda: repositories.services_on(Shelf(category="NURSING", city="Pune"), 0, 20),
+    "featured": lambda: repositories.services_on(Shelf(is_featured=True), 0, 6),
+    "popular filter": lambda: repositories.services_on(Shelf(is_popular=True), 0, 20),
+    "popular": lambda: repositories.popular_services(6),
+    "detail": lambda: repositories.active_service("wound-dressing"),
+    "detail by id": lambda: repositories.active_service(str(ObjectId())),
+    "resolve": lambda: repositories.service_named(["INJECTION", "INJECTION_IM"]),
+    "search": lambda: repositories.search_entries(search.query_runs("wound")),
+    "search of staff": lambda: repositories.ids_matching(search.query_runs("wound")),
+    "page of a search": lambda: repositories.services_by_id([ObjectId()]),
+    "history": lambda: repositories.changes_of(ObjectId(), 10),
+    "most booked": lambda: repositories.most_booked(8),
+    "counted": lambda: repositories.booking_count_add("WOUND_DRESSING", 1),
+    "rated": lambda: repositories.rating_add("WOUND_DRESSING", 5),
+    "city of staff": lambda: repositories.ids_in_city("Pune"),
+    "cities of staff": repositories.cities,
+    "name taken": lambda: repositories.is_taken("slug", "wound-dressing"),
+    "last place": repositories.highest_sort_order,
+}
+
+
+@pytest.fixture
+def profiled() -> Iterator[Any]:
+    """MongoDB's profiler, which tells what each operation read."""
+    database = connection.database  # type: ignore[attr-defined]  # the engine's
+    database.command("profile", 0)
+    database.drop_collection("system.profile")
+    database.command("profile", 2)
+    yield database["system.profile"]
+    database.command("profile", 0)
+    database.drop_collection("system.profile")
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
+def test_it_scans_no_collection(profiled: Any, query: Callable[[], Any]) -> None:
+    service_made()
+    profiled.database.command("profile", 0)
+    profiled.drop()
+    profiled.database.command("profile", 2)
+
+    query()
+
+    plans = [entry["planSummary"] for entry in profiled.find({"planSummary": {"$exists": True}})]
+    assert plans
+    assert not [plan for plan in plans if "COLLSCAN" in plan]
+
+
+@pytest.mark.parametrize(
+    "shelf", [Shelf(), Shelf(category="NURSING"), Shelf(city="pune"), Shelf(is_featured=True)], ids=repr
+)
+def test_it_reads_no_more_services_than_the_page_shows(profiled: Any, shelf: Shelf) -> None:
+    availability = {"isActive": True, "availableCities": ["Pune"], "availableHours": {"start": "06:00", "end": "22:00"}}
+    for number in range(30):
+        service_made(f"SERVICE_{number}", availability=availability, isFeatured=True)
+
+    repositories.services_on(shelf, 0, 5)
+
+    page = profiled.find_one({"op": "query", "ns": {"$regex": "servicecatalogs$"}, "nreturned": 5})
+    assert page["docsExamined"] == 5
+    assert not page.get("hasSortStage")
