@@ -13,8 +13,10 @@ class OperationsConfig(AppConfig):
 
         from booking_service.djongo.monitoring import observe_commands
         from booking_service.operations import checks, metrics  # noqa: F401 - importing the checks registers them
+        from booking_service.operations.request_signals import disconnect_idle_handlers
 
         observe_commands(metrics.command_observe)
+        disconnect_idle_handlers()
         if settings.SENTRY_DSN:
             from booking_service.operations import error_tracking
 
