@@ -24,7 +24,7 @@ class Api:
         self.headers |= headers
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        answer = self.client.generic(
+        answer: Any = self.client.generic(
             method,
             path,
             b"" if body is None else _encoded(body),

@@ -35,7 +35,9 @@ def test_it_invents_one_patient():
     first, second = tokens.caller_token(printed("patient")), tokens.caller_token(printed("patient"))
 
     assert first["id"] == second["id"]
-    assert repositories.by_email("kavya.developer@example.com")["_id"] == first.patient_id
+    invented = repositories.by_email("kavya.developer@example.com")
+    assert invented is not None
+    assert invented["_id"] == first.patient_id
 
 
 def test_it_names_a_patient_by_id():

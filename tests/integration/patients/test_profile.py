@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -16,7 +17,7 @@ from patients.models import ClinicalAccess, Patient
 ADMIN = Caller(Role.ADMIN, ObjectId())
 ME = "/api/patients/me"
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "name": "Asha R. Rao",
     "phone": "9876500000",
     "dateOfBirth": "1980-02-29",

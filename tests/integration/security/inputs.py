@@ -47,7 +47,7 @@ def bodies() -> Iterator[tuple[str, type[api.StrictSerializer]]]:
             yield f"{method} {path}", body
 
 
-def texts(shape: BaseSerializer, path: Path = ()) -> Iterator[tuple[Path, fields.Field]]:
+def texts(shape: Any, path: Path = ()) -> Iterator[tuple[Path, fields.Field]]:
     """The path and the field of every text in a shape."""
     for name, field in shape.fields.items():
         yield from _texts_of(field, (*path, name))
@@ -112,4 +112,4 @@ def _endpoints(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterato
             continue
         actions = getattr(pattern.callback, "actions", None) or {}
         for method, action in actions.items():
-            yield method.upper(), path, getattr(pattern.callback.cls, action)
+            yield method.upper(), path, getattr(pattern.callback.cls, action)  # type: ignore[attr-defined]  # set by as_view()

@@ -97,7 +97,7 @@ def lived_through(world) -> list[str]:
     call(me, "PUT", "/api/patients/me", {"bloodGroup": CANARY, CANARY: 1}, 400)
     address = with_canaries("POST /api/patients/addresses", {"city": "Pune"})
     call(me, "POST", "/api/patients/addresses", address, 201)
-    visit = with_canaries("POST /api/bookings", VisitInput(startsAt=tomorrow(days=3).isoformat()))
+    visit = with_canaries("POST /api/bookings", VisitInput.build(startsAt=tomorrow(days=3).isoformat()))
     booking = call(me, "POST", "/api/bookings", visit, 201).body["data"]["_id"]
     call(me, "POST", "/api/bookings", visit, 409)
     call(me, "GET", f"/api/bookings/{CANARY}", None, 404)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import argon2
 import bcrypt
@@ -54,9 +55,9 @@ def test_a_hash_that_cannot_be_read_lets_nobody_in(stored):
 
 
 @pytest.fixture
-def work(monkeypatch) -> Counter[str]:
+def work(monkeypatch) -> Counter[tuple[str, Any]]:
     """How often each hash is computed."""
-    done: Counter[str] = Counter()
+    done: Counter[tuple[str, Any]] = Counter()
     argon2_verify, bcrypt_check = argon2.PasswordHasher.verify, bcrypt.checkpw
 
     def counted_argon2(self, encoded, password):

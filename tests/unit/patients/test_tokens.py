@@ -71,10 +71,16 @@ def test_it_takes_the_monoliths_tokens(claims):
     assert token.may_be_patient
 
 
+def of_the_monolith(**claims: str) -> tokens.MonolithToken:
+    token = tokens.caller_token(signed(id=str(PATIENT), **claims))
+    assert isinstance(token, tokens.MonolithToken)
+    return token
+
+
 def test_a_monolith_token_typed_patient_names_no_provider():
-    assert not tokens.caller_token(signed(id=str(PATIENT), type="patient")).may_be_provider
-    assert tokens.caller_token(signed(id=str(PATIENT))).may_be_provider
-    assert not tokens.caller_token(signed(id=str(PATIENT), type="nurse")).may_be_patient
+    assert not of_the_monolith(type="patient").may_be_provider
+    assert of_the_monolith().may_be_provider
+    assert not of_the_monolith(type="nurse").may_be_patient
 
 
 def test_a_monolith_token_that_expired_is_refused():
