@@ -49,6 +49,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def cursor(self) -> Cursor:
         return Cursor(self.documents)
 
+    def get_database_version(self) -> tuple[int, ...]:
+        """The first thing asked of a new connection; commands that can do without a database go on without it."""
+        with translated_errors():
+            version: tuple[int, ...] = super().get_database_version()
+            return version
+
     def close_pool(self) -> None:
         super().close_pool()
         self.__dict__.pop("documents", None)
