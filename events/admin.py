@@ -17,7 +17,9 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from .models import InboxMessage, OutboxEvent, Status
+from .receivers import REQUEST_REFUND, SEND_NOTIFICATION
 from .repositories import outbox_retry
+from .schemas import CONSUMED, PUBLISHED
 
 COLOURS = {Status.WAITING: "warning", Status.SENT: "success", Status.DEAD: "danger"}
 RETRY_PERMISSION = "events.change_outboxevent"
@@ -58,16 +60,35 @@ class ConditionFilter(admin.SimpleListFilter):
         return queryset.filter(choice[1]) if choice else queryset
 
 
+class TypeFilter(admin.SimpleListFilter):
+    """One type of event; the choices come from the contracts, not from reading the whole collection."""
+
+    title, parameter_name = "type", "type"
+    types: tuple[str, ...] = (*(contract.name for contract in PUBLISHED), SEND_NOTIFICATION, REQUEST_REFUND)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in self.types]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(type=self.value()) if self.value() in self.types else queryset
+
+
+class ConsumedTypeFilter(TypeFilter):
+    """One type of message."""
+
+    types = tuple(contract.name for contract in CONSUMED)
+
+
 @admin.register(OutboxEvent)
 class OutboxEventAdmin(ReadOnlyAdmin):
     """The outbox. A retried event is due at once; what was sent stays sent."""
 
     list_display = ("type", "status_shown", "lane", "aggregate_id", "age", "attempts", "last_error", "created_at")
-    list_filter = (ConditionFilter, "lane", "type")
+    list_filter = (ConditionFilter, "lane", TypeFilter)
     search_fields = ("aggregate_id",)
-    search_help_text = "The id of an event, a booking or a patient, or a request id."
-    ordering = ("-created_at", "-_id")
-    sortable_by = ("created_at", "attempts")
+    search_help_text = "The id of an event, a booking or a patient."
+    ordering = ("-_id",)  # ids begin with the time
+    sortable_by = ()
     actions = ("retry",)
     fields = (
         *("type", "status", "lane", "exchange", "aggregate_id", "aggregate_version", "body_shown", "correlation_id"),
@@ -75,22 +96,16 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     )
     readonly_fields = fields
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxEvent]:
-        found: QuerySet[OutboxEvent] = super().get_queryset(request)
-        return found
-
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
     ) -> tuple[QuerySet[OutboxEvent], bool]:
         term = search_term.strip()
         if not term:
             return queryset, False
-        wanted = Q(aggregate_id=term) | Q(correlation_id=term)
         try:
-            wanted |= Q(_id=ObjectId(term))
+            return queryset.filter(Q(aggregate_id=term) | Q(_id=ObjectId(term))), False
         except InvalidId:
-            return queryset.filter(wanted), False
-        return queryset.filter(wanted), False
+            return queryset.none(), False
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm(RETRY_PERMISSION))  # type: ignore[union-attr]
@@ -130,7 +145,7 @@ class InboxMessageAdmin(ReadOnlyAdmin):
     """Messages of other services that took effect."""
 
     list_display = ("_id", "type", "correlation_id", "received_at")
-    list_filter = ("type",)
+    list_filter = (ConsumedTypeFilter,)
     search_fields = ("_id",)
     ordering = ("-received_at",)
     sortable_by = ()
@@ -141,7 +156,7 @@ class InboxMessageAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[InboxMessage], search_term: str
     ) -> tuple[QuerySet[InboxMessage], bool]:
         term = search_term.strip()
-        return (queryset.filter(Q(_id=term) | Q(correlation_id=term)) if term else queryset), False
+        return (queryset.filter(_id=term) if term else queryset), False
 
 
 def duration(seconds: float) -> str:

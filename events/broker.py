@@ -415,13 +415,20 @@ class Subscription(ProcessBound):
         self._cancelled = False
         with as_unavailable():
             self._connection = pika.BlockingConnection(parameters(url, heartbeat=heartbeat))
-            self._channel = self._connection.channel()
-            declare(self._channel, topology)
-            self._moving = self._connection.channel()
-            self._moving.confirm_delivery()
-            self._channel.add_on_cancel_callback(self._on_cancel)
-            self._narrow = True
-            self._consume(1)
+            try:
+                self._subscribe()
+            except CONNECTION_ERRORS:
+                self.close()
+                raise
+
+    def _subscribe(self) -> None:
+        self._channel = self._connection.channel()
+        declare(self._channel, self._topology)
+        self._moving = self._connection.channel()
+        self._moving.confirm_delivery()
+        self._channel.add_on_cancel_callback(self._on_cancel)
+        self._narrow = True
+        self._consume(1)
 
     def _consume(self, prefetch: int) -> None:
         self._consuming_one = prefetch == 1

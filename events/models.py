@@ -70,7 +70,7 @@ class OutboxEvent(Document):
                 "aggregateId", "aggregateVersion", "position", name="outbox_heads", where={"status": "WAITING"}
             ),
             DocumentIndex("status", "lane", "type", "createdAt", name="outbox_status"),
-            DocumentIndex("createdAt", name="outbox_created"),
+            DocumentIndex("aggregateId", "_id", name="outbox_aggregate"),
             DocumentIndex("publishedAt", name="outbox_expiry", expire_after_seconds=KEEP_PUBLISHED_SECONDS),
         ]
 

@@ -1,6 +1,7 @@
 """events.broker against a real RabbitMQ."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -224,6 +225,18 @@ def test_a_move_to_a_queue_that_is_gone_leaves_the_message(rabbit, subscribe):
         subscription.move(delivery, "no-such-queue", {})
     subscription.close()
     eventually(lambda: message_count(rabbit, topology().queue) == 1)
+
+
+def test_a_queue_of_the_same_name_with_other_arguments_is_refused(rabbit):
+    other = replace(topology(), queue="somebody-elses")
+    with short_channel(rabbit) as channel:
+        channel.queue_delete(other.queue)
+        channel.queue_declare(other.queue)
+        with pytest.raises(BrokerUnavailableError):
+            Subscription(rabbit, other, prefetch=1)
+        with pytest.raises(BrokerUnavailableError):
+            declare_topology(rabbit, other)
+        channel.queue_delete(other.queue)
 
 
 def test_a_deleted_queue_is_noticed(rabbit, subscribe):
