@@ -27,6 +27,7 @@ from django_redis import get_redis_connection
 from redis import RedisError
 
 from booking_service.djongo import transaction
+from booking_service.operations import metrics
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -40,6 +41,8 @@ REBUILD_SECONDS = 5
 POLL_SECONDS = 0.01
 RETRY_SECONDS = 2.0
 MOST_KEPT = 512  # answers in one process
+
+_HITS, _MISSES, _WITHOUT_REDIS = (metrics.CACHE_LOOKUPS.labels("catalog", result) for result in ("hit", "miss", "down"))
 
 _READ = """
 local generation = redis.call('GET', KEYS[1])
@@ -124,15 +127,19 @@ class CatalogCache:
         try:
             found = self._redis.run(_READ, [GENERATION], [key, generation, _new_generation(), KEEP_SECONDS, PREFIX])
             if found[0] == CHANGING:
+                _MISSES.inc()
                 return load(build())
             if len(found) == 1:
+                _HITS.inc()
                 return value
             body = found[1]
+            (_MISSES if body is None else _HITS).inc()
             if body is None and transaction.in_transaction():
                 return load(build())  # a snapshot may be older than the generation
             if body is None:
                 body = self._rebuilt(f"{PREFIX}:{found[0].decode()}:{key}", build)
         except RedisAway:
+            _WITHOUT_REDIS.inc()
             return load(build())
         return self._keep(key, found[0], load(body))
 

@@ -14,6 +14,7 @@ from rest_framework import exceptions as drf
 from booking_service.api import errors
 from booking_service.api.envelope import Response, error_response
 from booking_service.djongo.errors import is_unreachable
+from booking_service.operations import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def response_for(exc: Exception, request: HttpRequest | None = None) -> Response
     """The answer to ``exc``. An unexpected one is logged and signalled (error tracking listens), never shown."""
     error = translated(exc)
     if error is not None:
+        metrics.REFUSALS.labels(error.code).inc()
         return error_response(error)
     logger.error("unhandled exception", exc_info=exc)
     got_request_exception.send(sender=None, request=request)

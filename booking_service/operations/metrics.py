@@ -1,34 +1,14 @@
 """Every metric of this service. Right under several processes: no gauge that only one of them can know."""
 
-from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import REGISTRY, Collector
+from prometheus_client.registry import REGISTRY
 
 # --- what /metrics shows
-
-
-class ScrapeCollector(Collector):
-    """Figures that are looked up when Prometheus asks, such as the length of a queue in MongoDB."""
-
-    def __init__(self) -> None:
-        self._sources: list[Callable[[], Iterable[Metric]]] = []
-
-    def add(self, source: Callable[[], Iterable[Metric]]) -> None:
-        """``source`` is called at every scrape, in the web process that answers it; apps add theirs when they start."""
-        self._sources.append(source)
-
-    def collect(self) -> Iterable[Metric]:
-        for source in self._sources:
-            yield from source()
-
-
-AT_SCRAPE = ScrapeCollector()
 
 
 def exposition() -> tuple[bytes, str]:
@@ -38,7 +18,6 @@ def exposition() -> tuple[bytes, str]:
         MultiProcessCollector(registry)
     else:
         registry.register(REGISTRY)
-    registry.register(AT_SCRAPE)
     return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -86,7 +65,7 @@ def command_observe(command: str, succeeded: bool, seconds: float) -> None:
 BOOKING_EVENTS = Counter(
     "booking_bookings_total", "Bookings by what happened to them and the status that followed.", ["event", "status"]
 )
-SLOT_REFUSALS = Counter("booking_slot_refusals_total", "Bookings refused because the slot was gone, by code.", ["code"])
+REFUSALS = Counter("booking_refusals_total", "Requests that were refused, by code, such as SLOT_TAKEN.", ["code"])
 CACHE_LOOKUPS = Counter(
     "booking_cache_lookups_total", "Lookups in a cache by result: hit, miss, down.", ["cache", "result"]
 )
@@ -94,7 +73,7 @@ CACHE_LOOKUPS = Counter(
 # --- partners
 PARTNER_CALLS = Counter(
     "booking_partner_calls_total",
-    "Calls to a partner by outcome: ok, refused, rejected (our token), open or full (not made), or why they failed.",
+    "Calls to a partner by outcome: ok, refused, rejected (our token), open or full (not made), or the failure.",
     ["partner", "outcome"],
 )
 PARTNER_SECONDS = Histogram(
