@@ -11,7 +11,7 @@ from django.conf import settings
 
 from bookings import slot_guard
 from bookings.exceptions import UnknownService
-from bookings.scheduling import VisitRules, city_key
+from bookings.scheduling import VisitRules, city_key, midnight_utc
 from catalog import services as catalog
 from catalog.exceptions import ServiceNotFound
 from catalog.pricing import Quote, quote
@@ -56,8 +56,8 @@ def rules_of(service: CatalogService) -> VisitRules:
         duration=timedelta(minutes=service.duration_minutes),
         is_active=service.is_active,
         cities=frozenset(city_key(city) for city in service.cities),
-        opens=service.opens,
-        closes=service.closes,
+        opens=None if service.round_the_clock else service.opens,
+        closes=None if service.round_the_clock else service.closes,
         weekdays=service.days,
         closed_dates=service.closed_dates,
         lead=timedelta(hours=service.lead_hours),
@@ -70,6 +70,17 @@ def rules_of(service: CatalogService) -> VisitRules:
 def price_at(service: CatalogService, starts_at: datetime) -> Quote:
     """What a visit at that instant costs."""
     return quote(service, starts_at.astimezone(zone()))
+
+
+def times_at(starts_at: datetime, service: CatalogService, told: str | None = None) -> dict[str, Any]:
+    """The instants of a visit, and the monolith's date and text for them (the caller's own text where there is one)."""
+    local = starts_at.astimezone(zone())
+    return {
+        "startsAt": starts_at,
+        "endsAt": starts_at + rules_of(service).duration,
+        "scheduledDate": midnight_utc(local.date()),
+        "scheduledTime": told or f"{local:%H:%M}",
+    }
 
 
 def pricing_document(price: Quote) -> dict[str, Any]:

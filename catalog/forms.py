@@ -197,7 +197,10 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not
     certification_required = LinesField(label="Certificates", help_text="What the provider must hold, one a line.")
     is_active = switch(label="Active", help_text="Off: patients neither see nor book it. Existing bookings stay.")
     opens = clock(label="First visit starts at", help_text="Local time.")
-    closes = clock(label="Last visit ends by", help_text="Local time. Earlier than the start means the next day.")
+    closes = clock(
+        label="Last visit ends by",
+        help_text="Local time. Earlier than the start means the next day; the same means round the clock.",
+    )
     days = forms.MultipleChoiceField(
         label="Days",
         required=False,

@@ -96,6 +96,10 @@ def _surge(document: Document) -> Iterator[FieldError]:
         yield FieldError(f"{where}.enabled", "Add the times in which it applies, or switch it off.", "NO_WINDOWS")
     for index, window in enumerate(windows):
         yield from _times(window, f"{where}.surgeHours.{index}")
+        start = clock_time(window.get("start"))
+        if start is not None and start == clock_time(window.get("end")):
+            message = "It ends when it starts: it would hold no time at all."
+            yield FieldError(f"{where}.surgeHours.{index}.end", message, "EMPTY_WINDOW")
 
 
 def _times(hours: Document, where: str) -> Iterator[FieldError]:
@@ -104,8 +108,6 @@ def _times(hours: Document, where: str) -> Iterator[FieldError]:
         yield FieldError(f"{where}.start", "Say when it starts, such as 18:00.", "INVALID_TIME")
     if end is None:
         yield FieldError(f"{where}.end", "Say when it ends, such as 22:00.", "INVALID_TIME")
-    if start is not None and start == end:
-        yield FieldError(f"{where}.end", "It ends when it starts: it would hold no time at all.", "EMPTY_WINDOW")
 
 
 def _visit(document: Document) -> Iterator[FieldError]:

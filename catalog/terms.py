@@ -56,8 +56,9 @@ class Package:
 class CatalogService:
     """One service, active or not.
 
-    `opens`/`closes` are local; a close at or before the open is the next day's. `days` (Monday is 0) and `cities` (as
-    staff spell them) empty mean every day and everywhere. `capacity_per_slot` None means that only providers limit it.
+    `opens`/`closes` are local; a close before the open is the next day's, the same time is round the clock. `days`
+    (Monday is 0) and `cities` (as staff spell them) empty mean every day and everywhere. `capacity_per_slot` None means
+    that only providers limit it.
     """
 
     id: ObjectId
@@ -82,6 +83,10 @@ class CatalogService:
     max_age: int | None = None
     prescription_required: bool = False
     capacity_per_slot: int | None = None
+
+    @property
+    def round_the_clock(self) -> bool:
+        return self.opens == self.closes
 
 
 def service_of(document: Mapping[str, Any]) -> CatalogService:

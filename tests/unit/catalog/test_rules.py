@@ -50,6 +50,7 @@ def available(**changes: Any) -> dict[str, Any]:
         package(),
         available(availableDays=["MONDAY", "sunday"], availableCities=["Pune", "Mumbai"], capacityPerSlot=1),
         available(availableHours={"start": "06:00", "end": "24:00"}),
+        available(availableHours={"start": "00:00", "end": "00:00"}),
         {"requirements": {"minAge": 60, "maxAge": 60}},
         {"faqs": [{"question": "Why?", "answer": "So."}]},
     ],
