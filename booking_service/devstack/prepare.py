@@ -44,7 +44,7 @@ def one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if str(error).startswith("SystemCheckError"):
         lines = [line for line in lines if line.startswith(("?:", "HINT:")) or "(" in line.split(":")[0]] or lines
-    return " ".join(lines[:2])
+    return " ".join(lines[:2]).removeprefix("?: ")
 
 
 def main() -> int:
