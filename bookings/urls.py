@@ -17,6 +17,7 @@ urlpatterns = [
     path("", endpoint(get="list", post="create")),
     path("/upcoming", endpoint(get="upcoming")),
     path("/history", endpoint(get="history")),
+    path("/patient/me", endpoint(get="list")),  # as clients of the monolith ask
     path("/provider/me", endpoint(get="assigned")),
     path("/<str:booking_id>", endpoint(get="retrieve", put="update", delete="cancel")),
     path("/<str:booking_id>/cancel", endpoint(put="cancel")),

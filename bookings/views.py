@@ -16,7 +16,7 @@ from booking_service.api.idempotency import idempotent
 from booking_service.api.pagination import Page, page_from, pagination
 from booking_service.api.schema import documents
 from booking_service.api.views import ServiceViewSet
-from bookings import availability, openapi, payments, services, visits
+from bookings import availability, moving, openapi, payments, services, visits
 from bookings.cancellation import Refund
 from bookings.exceptions import (
     AlreadyPaid,
@@ -155,7 +155,7 @@ class BookingViewSet(ServiceViewSet):
     )
     def update(self, request: Request, booking_id: str) -> HttpResponse:
         """Change a booking while no provider has it; a new time runs the rules of a reschedule."""
-        booking = services.booking_update(
+        booking = moving.booking_update(
             actor=caller(request),
             booking_id=_id(booking_id),
             changes=BookingChanges.parse(request.data),
@@ -189,7 +189,7 @@ class BookingViewSet(ServiceViewSet):
     def reschedule(self, request: Request, booking_id: str) -> HttpResponse:
         """Move a visit; the new slot is claimed before the old one is freed."""
         asked = RescheduleInput.parse(request.data)
-        booking = services.booking_reschedule(
+        booking = moving.booking_reschedule(
             actor=caller(request),
             booking_id=_id(booking_id),
             starts_at=asked["startsAt"],

@@ -9,7 +9,7 @@ from booking_service.api.callers import Caller, Role
 from booking_service.djongo.transaction import run
 from booking_service.partners import main_api
 from booking_service.partners.main_api import Provider, SkillLevel
-from bookings import changing, lifecycle, reading, services, signals, slot_guard, terms
+from bookings import changing, lifecycle, moving, reading, services, signals, slot_guard, terms
 from bookings.cancellation import CancelledBy
 from bookings.changing import booking_of, deciding_on_what_is, moment
 from bookings.exceptions import ProviderNotFit
@@ -64,7 +64,7 @@ def _claimed_for(booking: Document, provider_id: ObjectId, service: CatalogServi
     if starts_at is None or ends_at is None:
         return fields  # a time that nobody can read cannot be claimed either
     fields |= {"startsAt": starts_at, "endsAt": ends_at}
-    need = terms.need_of({**booking, **fields}, service, person=services.person_of(booking))
+    need = terms.need_of({**booking, **fields}, service, person=moving.person_of(booking))
     fields["claims"] = slot_guard.runs(slot_guard.take(booking["_id"], need, slot_guard.claims_of(booking)))
     return fields
 

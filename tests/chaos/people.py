@@ -91,13 +91,13 @@ class Booker(threading.Thread):
         return {**booking, "caller": caller}
 
     def change(self, booking: dict[str, Any]) -> None:
-        from bookings import services
+        from bookings import moving, services
 
         kind = self._random.random()
         if kind < 0.2:
             self.attempts.moves += 1
             at = booking["startsAt"] + timedelta(minutes=30)
-            services.booking_reschedule(actor=booking["caller"], booking_id=booking["_id"], starts_at=at)
+            moving.booking_reschedule(actor=booking["caller"], booking_id=booking["_id"], starts_at=at)
         if 0.1 < kind < 0.3:
             self.attempts.cancellations += 1
             services.booking_cancel(actor=booking["caller"], booking_id=booking["_id"], reason="chaos")

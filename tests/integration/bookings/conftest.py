@@ -19,7 +19,7 @@ from booking_service.api.renderers import encode
 from booking_service.partners import main_api
 from booking_service.partners.exceptions import ProviderDirectoryDown
 from booking_service.partners.main_api import Provider, SkillLevel
-from bookings import availability, notifications, payments, services, sweeping, visits
+from bookings import availability, moving, notifications, payments, services, sweeping, visits
 from tests.factories import patient_made, service_made, token_of
 
 
@@ -136,7 +136,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
     """Sets the clock of this app."""
 
     def set_clock(now: datetime) -> None:
-        for module in (services, visits, payments, sweeping, notifications, availability):
+        for module in (services, moving, visits, payments, sweeping, notifications, availability):
             monkeypatch.setattr(module, "moment", lambda: now)
 
     return set_clock

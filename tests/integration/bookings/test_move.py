@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from bookings import services, visits
+from bookings import moving, services, visits
 from bookings.exceptions import PatientOverlap
 from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
 from tests.integration.bookings.parallel import in_parallel
@@ -168,7 +168,7 @@ def test_many_move_into_a_place_just_freed_and_one_gets_it(asha, outbox, claims)
 
     results = in_parallel(
         [
-            partial(services.booking_reschedule, actor=patient, booking_id=booking["_id"], starts_at=tomorrow(15))
+            partial(moving.booking_reschedule, actor=patient, booking_id=booking["_id"], starts_at=tomorrow(15))
             for patient, booking in zip(others, waiting, strict=True)
         ]
     )
@@ -183,7 +183,7 @@ def test_one_booking_moved_many_ways_at_once_keeps_one_set_of_claims(asha, outbo
 
     results = in_parallel(
         [
-            partial(services.booking_reschedule, actor=asha, booking_id=booking["_id"], starts_at=tomorrow(hour))
+            partial(moving.booking_reschedule, actor=asha, booking_id=booking["_id"], starts_at=tomorrow(hour))
             for hour in (12, 14, 16)
         ]
     )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import call_command
 
-from bookings import notifications, services
+from bookings import moving, notifications, services
 from bookings.notifications import UnknownNotification, reminder_is_current
 from tests.factories import booking_made, tomorrow
 from tests.integration.bookings.parallel import in_parallel
@@ -65,7 +65,7 @@ def test_a_reminder_is_no_change_of_the_booking(outbox, asha, booking, at, docum
 def test_reminders_follow_a_moved_visit(outbox, asha, booking, at, kinds):
     at(VISIT - 24 * HOUR)
     remind()
-    services.booking_reschedule(actor=asha, booking_id=booking["_id"], starts_at=VISIT + 72 * HOUR)
+    moving.booking_reschedule(actor=asha, booking_id=booking["_id"], starts_at=VISIT + 72 * HOUR)
     assert remind() == ["REMINDER_24H: 0", "REMINDER_2H: 0"]
     at(VISIT + 69 * HOUR)
     assert remind() == ["REMINDER_24H: 1", "REMINDER_2H: 0"]

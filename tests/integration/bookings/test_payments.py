@@ -12,7 +12,7 @@ from booking_service.djongo.transaction import atomic, in_transaction
 from booking_service.partners import payments as partner
 from booking_service.partners.exceptions import PaymentServiceDown
 from booking_service.partners.payments import OrderStatus, PaymentOrder
-from bookings import payments, services, visits
+from bookings import moving, payments, services, visits
 from bookings.exceptions import AlreadyPaid, BookingNotFound, NotPayable, PaymentAmountMismatch
 from tests.factories import booking_made, service_made, tomorrow
 from tests.integration.bookings.parallel import in_parallel
@@ -112,7 +112,7 @@ def test_another_amount_is_another_order(asha, post, booking, payment_service):
     )
     other = booking_made(asha, serviceType="IV_DRIP")
     first, _ = payments.payment_open(actor=asha, booking_id=other["_id"])
-    services.booking_reschedule(actor=asha, booking_id=other["_id"], starts_at=tomorrow(18))
+    moving.booking_reschedule(actor=asha, booking_id=other["_id"], starts_at=tomorrow(18))
 
     second, is_new = payments.payment_open(actor=asha, booking_id=other["_id"])
 
