@@ -197,6 +197,27 @@ def test_what_a_dead_consumer_held_comes_one_at_a_time(rabbit, subscribe):
         ack(second, alone)
 
 
+def test_a_message_that_kills_its_consumers_ends_dead_and_takes_no_other_along(rabbit):
+    put(rabbit, "payment.events", "payment.failed", b"poison", message_id="poison")
+    for n in range(10):
+        put(rabbit, "payment.events", "payment.failed", b"innocent", message_id=str(n))
+    handled: list[str] = []
+    deaths = 0
+    while len(handled) < 10:
+        subscription = Subscription(rabbit, topology(), prefetch=10)
+        arrived = receive(subscription, 1)
+        while arrived and arrived[0].message_id != "poison":
+            handled.append(arrived[0].message_id)
+            ack(subscription, arrived.pop(0))
+            arrived += subscription.poll(0.3)
+        subscription.close()
+        deaths += 1
+        assert deaths < 30
+    assert handled == [str(n) for n in range(10)]
+    (dead,) = take(rabbit, topology().dead_queue, 1)
+    assert dead.message_id == "poison"
+
+
 def test_a_moved_message_is_in_the_other_queue_with_its_reason_and_gone_from_ours(rabbit, subscribe):
     put(rabbit, "payment.events", "payment.failed", b"{}", message_id="m", type="payment.failed", headers={"kept": 1})
     subscription = subscribe()
