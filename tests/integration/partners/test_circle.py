@@ -19,7 +19,7 @@ from tests.integration.partners.stand_ins import StandIns
 
 pytestmark = pytest.mark.broker
 
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 90  # longer than the lease of a publisher that was killed
 
 
 class Circle:
