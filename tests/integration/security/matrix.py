@@ -102,6 +102,7 @@ MATRIX: dict[str, Row] = {
     "GET /api/bookings": Row(OWN),
     "GET /api/bookings/upcoming": Row(OWN),
     "GET /api/bookings/history": Row(OWN),
+    "GET /api/bookings/patient/me": Row(OWN),
     "GET /api/bookings/provider/me": Row("401 403 403 200 200 403 403 403"),
     "GET /api/bookings/<str:booking_id>": Row(CONCERNED, status="ASSIGNED"),
     "PUT /api/bookings/<str:booking_id>": Row(OWNER, {"specialRequirements": "Ring twice"}),
@@ -136,6 +137,7 @@ MATRIX: dict[str, Row] = {
     "GET /health/live": Row(EVERYBODY),
     "GET /health/ready": Row(EVERYBODY),
     "GET /metrics": Row(EVERYBODY),
+    "GET /api/events": Row(EVERYBODY),
     "GET /api/schema": Row(EVERYBODY),
     "GET /api/docs": Row(EVERYBODY),
 }
