@@ -75,8 +75,8 @@ def add(document: Document) -> None:
 
 
 def profile(patient_id: ObjectId) -> Document | None:
-    """What a patient may see of themselves."""
-    return Patient.objects.mongo_find_one({"_id": patient_id, "isActive": ACTIVE}, PROFILE)
+    """What a patient may see of themselves; of a closed account too, for admins."""
+    return Patient.objects.mongo_find_one({"_id": patient_id}, PROFILE)
 
 
 def contact(patient_id: ObjectId) -> Document | None:

@@ -249,10 +249,7 @@ def patient_update(*, actor: Caller, patient_id: ObjectId, changes: Mapping[str,
     """
     _check_is_theirs(actor, patient_id)
     _check_may_change(actor, changes)
-    after = _store(actor, patient_id, dict(changes))
-    if "phone" in changes or "email" in changes:
-        sign_in_state.forget(patient_id)
-    return after
+    return _store(actor, patient_id, dict(changes))
 
 
 @transactional

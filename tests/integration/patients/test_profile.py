@@ -195,6 +195,8 @@ def test_text_that_looks_like_an_operator_is_only_text(asha):
 
 def test_an_admin_reads_and_corrects_any_record(asha):
     assert services.patient_get(actor=ADMIN, patient_id=asha.id)["name"] == "Asha Rao"
+    services.patient_deactivate(actor=ADMIN, patient_id=asha.id)
+    assert services.patient_get(actor=ADMIN, patient_id=asha.id)["isActive"] is False
     with pytest.raises(PatientNotFound):
         services.patient_get(actor=ADMIN, patient_id=ObjectId())
 
