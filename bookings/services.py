@@ -1,4 +1,4 @@
-"""Bookings are made, read, cancelled and reviewed here, moved and changed in `moving`; visits take place in `visits`."""
+"""Bookings are made, read, cancelled and reviewed here; moved in `moving`; visits take place in `visits`."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

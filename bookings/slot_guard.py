@@ -99,13 +99,16 @@ def _person_and_provider(need: Need) -> list[str]:
 
 
 def _seats(booking_id: ObjectId, need: Need, held: frozenset[str]) -> list[str]:
-    """A claim on a free place for each cell: one place for the whole visit if there is one, else changing places."""
+    """A claim on a place for each cell: those it has, else one place for the whole visit, else changing places."""
     if need.capacity is None:
         return []
     wanted = cells(need.starts_at, need.ends_at)
     # Everybody begins to look at another seat, so that parallel bookings seldom want the same one.
     first = int(str(booking_id)[-6:], 16)
     seats = [seat_resource(need.service, need.city, (first + n) % need.capacity) for n in range(need.capacity)]
+    kept = [claim for cell in wanted for claim in (f"{seat}:{cell}" for seat in seats) if claim in held]
+    if len(kept) == len(wanted):
+        return kept
     taken = set(repositories.claims_taken(seats, wanted)) - held
     for seat in seats:
         claims = [f"{seat}:{cell}" for cell in wanted]

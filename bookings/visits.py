@@ -47,6 +47,7 @@ def _assign(*, actor: Caller, booking_id: ObjectId, provider_id: ObjectId, servi
 def _assigned(booking: Document, actor: Caller, provider_id: ObjectId, service: CatalogService) -> Document:
     fields = _claimed_for(booking, provider_id, service)
     changed = changing.transition(booking, Status.ASSIGNED, actor=actor, now=moment(), fields=fields)
+    slot_guard.give_back(booking["_id"], set(slot_guard.claims_of(booking)) - set(slot_guard.claims_of(changed)))
     signals.booking_assigned.send(
         sender=None,
         booking=changed,
