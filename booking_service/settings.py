@@ -224,6 +224,9 @@ UNFOLD = {
     "SITE_TITLE": "Patient bookings",
     "SITE_HEADER": "Patient bookings",
     "SITE_SYMBOL": "medical_services",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("booking_service/favicon.svg")}
+    ],
     "SITE_URL": None,
     "SHOW_BACK_BUTTON": True,
     "DASHBOARD_CALLBACK": "booking_service.operations.dashboard.page",

@@ -37,6 +37,7 @@ from catalog.forms import (
     SurgeWindowFormSet,
     document_path,
     value_at,
+    without_idle_parts,
 )
 from catalog.models import Availability, FrequentQuestion, Service, ServiceChange, SurgeWindow
 from catalog.preview import PricePreviewForm
@@ -138,8 +139,24 @@ class CityFilter(admin.SimpleListFilter):
         return queryset.filter(pk__in=repositories.ids_in_city(city)) if city else queryset
 
 
+class FoundByText:
+    """The search box finds services as the API's search does, those that are not active included."""
+
+    search_fields = ("name",)  # shows the box
+    search_help_text = "Name, description, keywords"
+    service_field = "pk"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        wanted = search.normalised(search_term)[: search.LONGEST_QUERY]
+        if wanted:
+            queryset = queryset.filter(**{f"{self.service_field}__in": services.service_ids_matching(wanted)})
+        return queryset, False
+
+
 @admin.register(Service)
-class ServiceAdmin(ModelAdmin):
+class ServiceAdmin(FoundByText, ModelAdmin):
     form = ServiceForm
     inlines = (SurgeWindowInline, CityInline, QuestionInline)
     list_display = (
@@ -153,8 +170,6 @@ class ServiceAdmin(ModelAdmin):
         "shown_bookings",
     )
     list_filter = ("category", ActiveFilter, CityFilter, "is_featured", "is_popular")
-    search_fields = ("name",)  # the box; what it finds is decided by get_search_results
-    search_help_text = "Name, description, keywords"
     ordering = ("sort_order",)
     ordering_field, hide_ordering_field = "sort_order", True
     list_per_page = 50
@@ -260,14 +275,6 @@ class ServiceAdmin(ModelAdmin):
     def shown_bookings(self, service: Service) -> int:
         return service.stats.total_bookings if service.stats else 0
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        wanted = search.normalised(search_term)[: search.LONGEST_QUERY]
-        if not wanted:
-            return queryset, False
-        return queryset.filter(pk__in=services.service_ids_matching(wanted)), False
-
     # --- saving
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -282,13 +289,13 @@ class ServiceAdmin(ModelAdmin):
         actor = caller_of(request)
         if "version" not in form.fields:  # the list, which only moves services
             services.services_reorder(actor=actor, orders={obj.pk: obj.sort_order})
-        elif change:
-            document = repositories.document_of(obj)
-            services.service_update(
-                actor=actor, service_id=obj.pk, version=form.cleaned_data["version"] or 0, document=document
-            )
+            return
+        document = repositories.document_of(without_idle_parts(obj))
+        if change:
+            version = form.cleaned_data["version"] or 0
+            services.service_update(actor=actor, service_id=obj.pk, version=version, document=document)
         else:
-            obj.pk = services.service_create(actor=actor, document=repositories.document_of(obj))
+            obj.pk = services.service_create(actor=actor, document=document)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """The rows were saved with the service."""
@@ -375,12 +382,12 @@ for _name, _path in EMBEDDED.items():
 
 
 @admin.register(ServiceChange)
-class ServiceChangeAdmin(ModelAdmin):
+class ServiceChangeAdmin(FoundByText, ModelAdmin):
     """The history of all services; nobody writes it by hand."""
 
     list_display = ("at", "service_link", "action", "actor", "shown_changes")
     list_filter = ("action",)
-    search_fields = ("service_name", "actor")
+    service_field = "service"
     ordering = ("-at",)
     list_display_links = None
     show_full_result_count = False
@@ -394,6 +401,8 @@ class ServiceChangeAdmin(ModelAdmin):
 
     @display(description="What changed")
     def shown_changes(self, change: ServiceChange) -> str:
+        if not any(part.before for part in change.changes):
+            return "New" if change.version == 0 else ""
         fields = [LABELS.get(part.field, part.field) for part in change.changes]
         return ", ".join(fields[:4]) + (f" and {len(fields) - 4} more" if len(fields) > 4 else "")
 

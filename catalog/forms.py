@@ -162,6 +162,14 @@ def complete(service: Service) -> Service:
     return service
 
 
+def without_idle_parts(service: Service) -> Service:
+    """The service without the parts that `complete` gave it and staff left as they were: they would show as changes."""
+    surge = service.pricing.surge_pricing
+    if surge and not surge.enabled and not surge.hours:
+        service.pricing.surge_pricing = None
+    return service
+
+
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not generic at run time
     """A service. What the rules of the catalog object to is shown at the field that it is about."""
 

@@ -164,7 +164,6 @@ class Service(Document):
         db_table = "servicecatalogs"
         verbose_name = "service"
         ordering = ["sort_order"]
-        permissions = [("view_servicehistory", "Can see who changed a service")]
         indexes = [
             DocumentIndex("name", name="service_name", unique=True),
             DocumentIndex("slug", name="service_slug", unique=True),

@@ -309,7 +309,7 @@ def _record(actor: Caller, before: Document, after: Document, action: str) -> No
             "service": after["_id"],
             "serviceName": after["name"],
             "action": action,
-            "actor": actor.name or actor.label,
+            "actor": actor.name or actor.role.capitalize(),
             "role": str(actor.role),
             "at": datetime.now(UTC),
             "requestId": current_request_id(),

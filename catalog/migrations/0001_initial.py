@@ -483,7 +483,6 @@ class Migration(migrations.Migration):
                 "verbose_name": "service",
                 "db_table": "servicecatalogs",
                 "ordering": ["sort_order"],
-                "permissions": [("view_servicehistory", "Can see who changed a service")],
                 "indexes": [
                     booking_service.djongo.indexes.DocumentIndex("name", name="service_name", unique=True),
                     booking_service.djongo.indexes.DocumentIndex("slug", name="service_slug", unique=True),

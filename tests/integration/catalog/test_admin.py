@@ -284,7 +284,38 @@ def test_it_shows_who_changed_what(editor: Client) -> None:
 
     assert re.search(r"<td[^>]*>Price</td>.*499.*555", page, re.DOTALL)
     assert "editor" in page
-    assert editor.get("/admin/catalog/servicechange/").status_code == 200
+
+
+def test_it_lists_the_changes_of_all_services_and_finds_those_of_one(editor: Client) -> None:
+    service_made("FIRST"), service_made("SECOND", displayName="Other")
+
+    def listed(query: str = "") -> list[str]:
+        page = editor.get(f"/admin/catalog/servicechange/{query}")
+        return [change.service_name for change in page.context["cl"].result_list]
+
+    assert listed() == ["SECOND", "FIRST"]
+    assert listed("?q=other") == ["SECOND"]
+
+
+def test_it_records_no_change_of_what_staff_left_alone(editor: Client) -> None:
+    service_id = service_made("NIGHT_NURSING", **without("seo", "faqs"))
+    page = editor.get(f"{SERVICES}{service_id}/change/").context["adminform"].form
+    posted = {
+        name: page[name].value() for name in page.fields if str(page[name].value()) not in {"None", "False", "[]"}
+    }
+
+    cities = [{"name": "Bangalore"}, {"name": "Mumbai"}]
+    posted |= {"base_price": "510", **rows("surge"), **rows("faqs"), **rows("cities", *cities)}
+    response = editor.post(f"{SERVICES}{service_id}/change/", posted)
+
+    assert response.status_code == 302, errors(response)
+    changes = services.service_history(service_id)[0]["changes"]
+    assert changes == [{"field": "pricing.basePrice", "before": "499", "after": "510"}]
+
+
+def without(*names: str) -> dict[str, Any]:
+    """A document without some of its parts."""
+    return {name: value for name, value in wound_dressing().items() if name not in {*names, "name", "slug"}}
 
 
 def test_it_previews_what_a_booking_would_be_charged(editor: Client) -> None:
