@@ -24,6 +24,7 @@ from booking_service.devstack.servers import ServerError
 
 SERVICE, CITY = "WOUND_DRESSING", "Bangalore"
 PATIENCE_SECONDS = 30.0
+HOURS_APART = timedelta(hours=2)
 PASSWORD = "Demo1234"  # noqa: S105 - of a patient invented for this run
 NURSE_ID = "a00000000000000000000001"  # of the stand-in main API
 
@@ -109,8 +110,8 @@ def patient_register(anyone: Api) -> Api:
 
 
 def free_slots(anyone: Api) -> list[Json]:
-    """Free times of the service over the next days, at least two days ahead, so that a refund is in full."""
-    first = datetime.now(UTC).date() + timedelta(days=3)
+    """Free times of the service in three weeks of the coming two months, in any order."""
+    first = datetime.now(UTC).date() + timedelta(days=3 + secrets.randbelow(50))
     query = {"from": first.isoformat(), "to": (first + timedelta(days=20)).isoformat(), "city": CITY}
     slots = anyone.call("GET", f"/api/services/{SERVICE}/slots", params=query)["data"]["slots"]
     free = [slot for slot in slots if slot["available"]]
@@ -213,6 +214,18 @@ class Staff:
         self.admin = Api(url, token_of("admin", addresses))
         self.nurse = Api(url, token_of("nurse", addresses))
 
+    def slots_with_the_nurse(self, anyone: Api) -> list[Json]:
+        """Free times at which the nurse has no visit of an earlier demo, nor is on the way to one."""
+        visits = self.nurse.call("GET", "/api/bookings/provider/me", params={"limit": 100, "sort": "-createdAt"})[
+            "data"
+        ]
+        taken = [datetime.fromisoformat(visit["startsAt"]) for visit in visits]
+        return [
+            slot
+            for slot in free_slots(anyone)
+            if all(abs(datetime.fromisoformat(slot["startsAt"]) - start) > HOURS_APART for start in taken)
+        ]
+
 
 class Partners:
     """The stand-in partners' switch: `with partners.down("payments")` resets every connection to that one."""
@@ -286,7 +299,7 @@ def review(patient: Api, booking: Json) -> None:
 def whole_circle(anyone: Api, events: PlatformEvents, staff: Staff) -> None:
     """Book, pay at the payment service, be notified, be visited, review."""
     patient = patient_register(anyone)
-    booking = book(patient, free_slots(anyone))
+    booking = book(patient, staff.slots_with_the_nurse(anyone))
     pay(patient, booking)
     see_confirmation(patient, booking)
     assign(staff, booking)
@@ -296,7 +309,7 @@ def whole_circle(anyone: Api, events: PlatformEvents, staff: Staff) -> None:
 
 def circle_with_partners_down(anyone: Api, events: PlatformEvents, staff: Staff, partners: Partners) -> None:
     """The same, with each partner out of order when it is needed."""
-    patient, slots = patient_register(anyone), free_slots(anyone)
+    patient, slots = patient_register(anyone), staff.slots_with_the_nurse(anyone)
     with partners.down("notifications"):
         booking = book(patient, slots)
     see_confirmation(patient, booking)

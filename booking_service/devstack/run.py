@@ -33,10 +33,11 @@ def service_run(folder: Path) -> int:
         stack.wait_for("MONGODB_URI", "REDIS_URL")
         password = _prepare(environment)
         stack.wait_for("RABBITMQ_URL")
+        stack.keep_running()
         _write_addresses(folder, environment, stack)
         manager = _processes(environment, folder)
         threading.Thread(target=_say_where_to_look, args=(port, stack, password), daemon=True).start()
-        _loop(manager)
+        _loop(manager, stack)
     signalled = manager.returncode in {130, 143}
     return 0 if signalled else 1
 
@@ -96,14 +97,15 @@ def _processes(environment: dict[str, str], folder: Path) -> Manager:
     return manager
 
 
-def _loop(manager: Manager) -> None:
+def _loop(manager: Manager, stack: Stack) -> None:
     """Run the processes until one ends or a signal comes; however the loop ends, none of them is left."""
-    servers = set(psutil.Process().children())
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # a closed terminal
     try:
         manager.loop()
     finally:
-        left = [child for process in psutil.Process().children() if process not in servers for child in _tree(process)]
+        servers = stack.pids
+        trees = [_tree(process) for process in psutil.Process().children() if process.pid not in servers]
+        left = [process for tree in trees for process in tree]
         for process in left:
             process.terminate()
         _, stubborn = psutil.wait_procs(left, timeout=STOP_SECONDS)

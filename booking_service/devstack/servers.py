@@ -103,6 +103,11 @@ class Server:
         """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        """The process, our child, that leads the server's process group; None while it is stopped."""
+        return self._process.pid if self._process else None
+
     def start(self) -> Self:
         """Start and return once clients are served. Raises ServerError."""
         if self.running:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ OWN: dict[str, tuple[type[Server], int]] = {
     "RABBITMQ_URL": (RabbitServer, 5772),
 }
 USUAL_PORTS = {"mongodb": 27017, "redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
+LOOK_EVERY_SECONDS = 1.0
 WITHOUT_BROKER = (
     "RabbitMQ is not installed and this user may not install it: the service runs and events wait in the outbox. "
     "`sudo apt-get install rabbitmq-server` (or RABBITMQ_URL) sends them."
@@ -44,6 +46,8 @@ class Stack:
         self._servers: dict[str, Server] = {}
         self._pool = ThreadPoolExecutor()
         self._started: dict[str, Future[Server]] = {}
+        self._stopping = threading.Event()
+        self._keeper: Future[None] | None = None
 
     def start(self) -> None:
         """Begin to start what the environment does not name; wait_for() says when it is ready. Raises ServerError."""
@@ -61,9 +65,28 @@ class Stack:
             if name in self._started:
                 self._started[name].result()
 
+    def keep_running(self) -> None:
+        """From now on start again whatever of ours ends, with its data and on its port; only stop() ends that."""
+        self._keeper = self._pool.submit(self._keep)
+
+    @property
+    def pids(self) -> set[int | None]:
+        """Our servers' processes at this moment."""
+        return {server.pid for server in self._servers.values()}
+
+    def _keep(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_SECONDS):
+            for server in self._servers.values():
+                if not server.running:
+                    print(f"{server.name} has ended; starting it again.", flush=True)
+                    server.start()
+
     def stop(self) -> None:
         """Stop what start() started."""
+        self._stopping.set()
         wait(self._started.values())
+        if self._keeper:
+            wait([self._keeper])
         list(self._pool.map(lambda server: server.stop(), self._servers.values()))
         self._pool.shutdown()
 
