@@ -20,7 +20,7 @@ from tests.chaos.people import PATIENTS, SERVICE, Booker, Listener, Payer
 from tests.chaos.stack import Stack
 
 RATE = 10.0
-SETTLE_SECONDS = 300
+SETTLE_SECONDS = 420
 PUBLISHERS, CONSUMERS = 5, 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 from queue import SimpleQueue
@@ -80,17 +81,22 @@ def settled(stack: Stack, payer: Payer, to_pay: SimpleQueue[dict[str, Any]], *, 
     while monotonic() < until:
         sleep(1)
         unpaid = unpaid_bookings()
-        if unsent() or not payer.idle.is_set() or queued(stack):
+        on_its_way = {"to pay": int(not payer.idle.is_set()), "queued": queued(stack)}
+        sys.stderr.write(f"  unsent {unsent()}, {on_its_way}, unpaid {len(unpaid)}\n")
+        if any(on_its_way.values()):
             quiet_since = monotonic()
-        elif not unpaid:
+        elif not unpaid and not unsent():
             return again
-        elif monotonic() - quiet_since > 3:
+        elif unpaid and monotonic() - quiet_since > 3:
             again += len(unpaid)
-            for booking in unpaid:
-                to_pay.put({"bookingId": str(booking["_id"]), "amount": amount_of(booking)})
-            payer.idle.clear()
-            quiet_since = monotonic()
+            pay_again(unpaid, payer, to_pay)
     return again
+
+
+def pay_again(unpaid: list[dict[str, Any]], payer: Payer, to_pay: SimpleQueue[dict[str, Any]]) -> None:
+    payer.idle.clear()
+    for booking in unpaid:
+        to_pay.put({"bookingId": str(booking["_id"]), "amount": amount_of(booking)})
 
 
 def unsent() -> int:
