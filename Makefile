@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help run stack demo events test lint format bench bench-scale chaos load image installed installed-test
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: installed ## the service with its servers, until Ctrl-C; PORT, WEB_CONCURRENCY
 	@$(BIN)/python -m booking_service.devstack run
