@@ -1,6 +1,7 @@
 """A scripted day: patients, nurses and staff all at once, and afterwards everything has to add up.
 
-`DAY_ACTIONS=2000` is a whole day; without it a smaller one runs, with the same people and rules. `DAY_SEED` makes others.
+`DAY_ACTIONS=2000` is a whole day; without it a smaller one runs, with the same people and rules. `DAY_SEED` makes it
+another one.
 """
 
 from __future__ import annotations
