@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from functools import lru_cache
 
+from orjson import Fragment
+
+from booking_service.api.renderers import encode
 from bookings import repositories, scheduling, slot_guard, terms
 from bookings.changing import moment
 from bookings.scheduling import EmptyReason, Slot
@@ -15,9 +18,9 @@ from catalog.terms import CatalogService
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The slots, or the reason why there are none."""
+    """The slots, each as JSON, or the reason why there are none."""
 
-    slots: list[dict[str, Any]]
+    slots: list[Fragment]
     reason: EmptyReason | None
 
 
@@ -36,18 +39,27 @@ def slots_offered(*, id_or_slug: str, days: Sequence[date], city: str | None) ->
     rules = terms.rules_of(service)
     free = _free_seats(service, days, [city] if city else service.cities)
     found, reason = scheduling.slots(rules, days=days, city=city, now=moment(), zone=terms.zone(), free=free)
-    return Offer([_priced(slot, service) for slot in found], reason)
+    written = {slot.starts_at: texts for day in days for slot, texts in _written(service, day)} if found else {}
+    return Offer([written[slot.starts_at][slot.available] for slot in found], reason)
 
 
-def _priced(slot: Slot, service: CatalogService) -> dict[str, Any]:
+@lru_cache(maxsize=1024)  # what a slot says changes with the service alone
+def _written(service: CatalogService, day: date) -> list[tuple[Slot, tuple[Fragment, Fragment]]]:
+    """Each slot of a local day as JSON, when it is taken and when it is free."""
+    slots = scheduling.slots_of_day(day, terms.rules_of(service), terms.zone())
+    return [(slot, (_json(slot, service, available=False), _json(slot, service, available=True))) for slot in slots]
+
+
+def _json(slot: Slot, service: CatalogService, *, available: bool) -> Fragment:
     price = terms.price_at(service, slot.starts_at)
-    return {
+    offer = {
         "startsAt": slot.starts_at,
         "endsAt": slot.ends_at,
-        "available": slot.available,
+        "available": available,
         "price": price.payable_amount,
         "surgeApplied": price.surge_applied,
     }
+    return Fragment(encode(offer))
 
 
 def _free_seats(service: CatalogService, days: Sequence[date], cities: Iterable[str]) -> dict[int, int] | None:

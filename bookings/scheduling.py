@@ -5,9 +5,10 @@ Local time is the service's zone; what is compared or stored is UTC.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from booking_service.api.errors import FieldError
@@ -255,26 +256,36 @@ def slots(
     """
     if city is not None and rules.cities and city_key(city) not in rules.cities:
         return [], EmptyReason.CITY_NOT_SERVED
-    starts = [start for day in sorted(days) if _is_open_on(day, rules) for start in _starts(day, rules, zone)]
-    if not rules.is_active or not starts:
+    empty = [slot for day in sorted(days) for slot in slots_of_day(day, rules, zone)]
+    if not rules.is_active or not empty:
         return [], EmptyReason.CLOSED
-    in_time = [start for start in starts if now + rules.lead <= start <= now + FARTHEST]
+    soonest, farthest = now + rules.lead, now + FARTHEST
+    in_time = [slot for slot in empty if soonest <= slot.starts_at <= farthest]
     if not in_time:
-        return [], EmptyReason.CLOSED if starts[0] > now + FARTHEST else EmptyReason.LEAD_TIME
-    found = [_slot(start, rules, free or {}) for start in in_time]
+        return [], EmptyReason.CLOSED if empty[0].starts_at > farthest else EmptyReason.LEAD_TIME
+    found = [_marked(slot, free) for slot in in_time] if free else in_time
     return (found, None) if any(slot.available for slot in found) else ([], EmptyReason.FULL)
 
 
+@lru_cache(maxsize=4096)  # a month of an open service has a thousand slots, and they are asked for again and again
+def slots_of_day(day: date, rules: VisitRules, zone: ZoneInfo) -> tuple[Slot, ...]:
+    """Every slot of a local day, as if none were taken."""
+    return tuple(Slot(start, start + rules.duration, available=True) for start in _starts(day, rules, zone))
+
+
 def _starts(day: date, rules: VisitRules, zone: ZoneInfo) -> Iterator[datetime]:
+    if not _is_open_on(day, rules):
+        return
     start, closes_at = opening(day, rules, zone)
     while start < closes_at and (rules.round_the_clock or start + rules.duration <= closes_at):
         yield start
         start += SLOT_STEP
 
 
-def _slot(starts_at: datetime, rules: VisitRules, free: Mapping[int, int]) -> Slot:
-    ends_at = starts_at + rules.duration
-    return Slot(starts_at, ends_at, available=all(free.get(cell, 1) > 0 for cell in cells(starts_at, ends_at)))
+def _marked(slot: Slot, free: Mapping[int, int]) -> Slot:
+    if all(free.get(cell, 1) > 0 for cell in cells(slot.starts_at, slot.ends_at)):
+        return slot
+    return replace(slot, available=False)
 
 
 _FIELDS: Mapping[Violation, str] = {
