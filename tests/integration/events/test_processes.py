@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from bson import Decimal128, ObjectId
+from django.core.management import CommandError, call_command
 from django.db import connection as django_connection
 
 from events.broker import Message, PublishingConnection
+from events.deliveries import PartnerLane
 from events.models import InboxMessage, OutboxEvent
 from events.topology import topology
 from tests.chaos.stack import Process
@@ -112,6 +114,21 @@ def test_a_commit_wakes_the_publisher(rabbit, listening, waiting, spawn):
     sleep(2)
     waiting(1)
     eventually(lambda: unsent() == 0, seconds=5, what="the sweep would have come after a minute")
+
+
+@pytest.fixture
+def own_signals():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_lane_that_breaks_ends_the_whole_publisher(rabbit, monkeypatch, own_signals):
+    monkeypatch.setattr(PartnerLane, "step", lambda _lane: 1 // 0)
+    with pytest.raises(CommandError, match="A lane broke"):
+        call_command("publish_events")
 
 
 # --- consuming -----------------------------------------------------------------------------------------------------
