@@ -1,6 +1,7 @@
 """The only reader of the environment. Every value is parsed strictly; development has defaults that run.
 
-`NAME_FILE` names a file that holds the value of `NAME`, for secrets mounted as files.
+`NAME_FILE` names a file that holds the value of `NAME`, for secrets mounted as files. An empty value is none: the
+templates of secrets and of compose files have many, and an empty secret would sign for anybody.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
-from booking_service.djongo.apps import MIGRATION_MODULES as DJANGO_MIGRATION_MODULES
+from booking_service.djongo.apps import MIGRATION_MODULES  # noqa: F401 - Django's setting
 from booking_service.operations.logging import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -26,8 +28,12 @@ DEVELOPMENT_SECRET = "development-only-secret-that-production-refuses"  # noqa: 
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable's text without surrounding white space."""
-    return str(env.str(name, default=default)).strip()
+    """The variable's text without surrounding white space; the default where there is none."""
+    try:
+        given = str(env.str(name, default="")).strip()
+    except OSError as problem:
+        raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {problem.strerror}.") from None
+    return given or default
 
 
 def flag(name: str, default: bool) -> bool:
@@ -38,17 +44,38 @@ def flag(name: str, default: bool) -> bool:
     return word in TRUE_WORDS
 
 
-def number(name: str, default: int, smallest: int = 0) -> int:
-    """A whole number of at least `smallest`."""
+def number(name: str, default: int, smallest: int = 0, largest: int = 2**31) -> int:
+    """A whole number from `smallest` to `largest`."""
     word = text(name, str(default))
-    if not word.isdecimal() or int(word) < smallest:
-        raise ImproperlyConfigured(f"{name} must be a whole number of at least {smallest}, not {word!r}.")
+    if not word.isdecimal() or not smallest <= int(word) <= largest:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {smallest} to {largest}, not {word!r}.")
     return int(word)
 
 
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def seconds(name: str, default: str) -> list[float]:
+    """A comma-separated list of durations in seconds."""
+    try:
+        durations = [float(word) for word in words(name, default)]
+    except ValueError:
+        durations = []
+    if not durations or not all(0 < duration < float("inf") for duration in durations):
+        raise ImproperlyConfigured(f"{name} must be durations in seconds with commas between them, such as {default}.")
+    return durations
+
+
+def time_zone(name: str, default: str) -> str:
+    """A zone of the tz database."""
+    zone = text(name, default)
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):  # no such zone, no name of one, the name of a folder of zones
+        raise ImproperlyConfigured(f"{name} must be a time zone such as {default}, not {zone!r}.") from None
+    return zone
 
 
 def url(name: str, default: str, *schemes: str) -> str:
@@ -62,7 +89,7 @@ def url(name: str, default: str, *schemes: str) -> str:
 
 
 def secret(name: str, default: str = DEVELOPMENT_SECRET) -> str:
-    """A secret of at least SMALLEST_SECRET_BYTES; production refuses the development default."""
+    """A secret of at least SMALLEST_SECRET_BYTES, or "" where that is the default; production has no default one."""
     value = text(name, default)
     if PRODUCTION and value == DEVELOPMENT_SECRET:
         raise ImproperlyConfigured(
@@ -80,7 +107,7 @@ if ENVIRONMENT not in {"development", "test", "production"}:
 PRODUCTION = ENVIRONMENT == "production"
 DEBUG = False  # error pages never show code or data, in development neither
 SERVICE_NAME = "patient-booking-service"
-PORT = number("PORT", 3001, smallest=1)
+PORT = number("PORT", 3001, smallest=1, largest=65_535)
 WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, smallest=1)
 WEB_THREADS = number("WEB_THREADS", 32, smallest=1)  # a connection keeps its thread while there are enough
 
@@ -166,7 +193,6 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
-MIGRATION_MODULES = {**DJANGO_MIGRATION_MODULES}
 
 # --- Redis ---------------------------------------------------------------------------------------------------------
 REDIS_URL = url("REDIS_URL", "redis://127.0.0.1:6379/0", "redis", "rediss", "unix")
@@ -182,7 +208,7 @@ CACHES = {
 # --- RabbitMQ ------------------------------------------------------------------------------------------------------
 RABBITMQ_URL = url("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/", "amqp", "amqps")
 EVENTS_QUEUE = text("EVENTS_QUEUE", "patient-booking.events")
-EVENTS_RETRY_SECONDS = [float(word) for word in words("EVENTS_RETRY_SECONDS", "5,30,300,1800")]
+EVENTS_RETRY_SECONDS = seconds("EVENTS_RETRY_SECONDS", "5,30,300,1800")
 EVENTS_LEASE_SECONDS = number("EVENTS_LEASE_SECONDS", 30, smallest=1)  # how long a dead publisher's rows wait
 EVENTS_CONFIRM_SECONDS = number("EVENTS_CONFIRM_SECONDS", 10, smallest=1)  # shorter than a lease
 EVENTS_SWEEP_SECONDS = number("EVENTS_SWEEP_SECONDS", 5, smallest=1)  # looks for what no wake-up told of
@@ -191,7 +217,9 @@ EVENTS_PREFETCH = number("EVENTS_PREFETCH", 20, smallest=1)  # not above the que
 EVENTS_CONSUMER_THREADS = number("EVENTS_CONSUMER_THREADS", 8, smallest=1)
 EVENTS_PARTNER_ATTEMPTS = number("EVENTS_PARTNER_ATTEMPTS", 12, smallest=1)  # about two hours of asking
 EVENTS_PARTNER_THREADS = number("EVENTS_PARTNER_THREADS", 4, smallest=1)
-EVENTS_METRICS_PORT = number("EVENTS_METRICS_PORT", 0)  # of publish_events and consume_events; 0 is none
+EVENTS_METRICS_PORT = number(
+    "EVENTS_METRICS_PORT", 0, largest=65_535
+)  # of publish_events and consume_events; 0 is none
 
 # --- who calls -----------------------------------------------------------------------------------------------------
 JWT_SECRET = secret("JWT_SECRET")
@@ -301,7 +329,7 @@ PROVIDER_CACHE_SECONDS = number("PROVIDER_CACHE_SECONDS", 60)
 PROVIDER_STALE_SECONDS = number("PROVIDER_STALE_SECONDS", 3600)
 
 # --- time and language ---------------------------------------------------------------------------------------------
-SERVICE_TIME_ZONE = text("SERVICE_TIME_ZONE", "Asia/Kolkata")
+SERVICE_TIME_ZONE = time_zone("SERVICE_TIME_ZONE", "Asia/Kolkata")
 TIME_ZONE = SERVICE_TIME_ZONE
 USE_TZ = True
 TRAVEL_BUFFER_MINUTES = number("TRAVEL_BUFFER_MINUTES", 15)  # what a provider needs between two visits

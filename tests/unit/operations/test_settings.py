@@ -1,0 +1,133 @@
+"""What the environment may say, and what production refuses to start with."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from booking_service import settings as running
+
+SOURCE = Path(running.__file__)
+EXAMPLE = running.BASE_DIR / ".env.example"
+NEEDED = ("MONGODB_URI", "REDIS_URL", "RABBITMQ_URL", "JWT_SECRET", "MAIN_API_URL")
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "MONGODB_URI": "mongodb://mongo.example.com/booking?replicaSet=rs0",
+    "REDIS_URL": "rediss://redis.example.com/0",
+    "RABBITMQ_URL": "amqps://rabbit.example.com/",
+    "JWT_SECRET": "the-platform-s-secret-for-tokens-of-people",
+    "MAIN_API_URL": "https://main.example.com",
+    "PAYMENT_SERVICE_URL": "https://payments.example.com",
+    "NOTIFICATION_SERVICE_URL": "https://notifications.example.com",
+}
+
+
+def named() -> set[str]:
+    """Every variable that settings.py reads."""
+    return set(
+        re.findall(r'\b(?:text|flag|number|words|seconds|time_zone|url|secret)\(\s*"([A-Z_]+)"', SOURCE.read_text())
+    )
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running.env.ENVIRON, "files_cache", {})  # files are read once a process
+    for name in named():
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
+
+
+@pytest.fixture
+def settings_with(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def read(**environment: str) -> dict[str, Any]:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(SOURCE))
+
+    return read
+
+
+def test_it_runs_in_development_with_nothing_said(settings_with: Any) -> None:
+    assert settings_with()["ENVIRONMENT"] == "development"
+
+
+def test_it_runs_in_production_with_what_it_needs(settings_with: Any) -> None:
+    assert settings_with(**PRODUCTION)["PRODUCTION"] is True
+
+
+@pytest.mark.parametrize("empty", [None, "", "  "])
+@pytest.mark.parametrize("name", NEEDED)
+def test_production_does_not_start_without(settings_with: Any, name: str, empty: str | None) -> None:
+    given = {key: value for key, value in PRODUCTION.items() if key != name}
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} is not set"):
+        settings_with(**given, **({} if empty is None else {name: empty}))
+
+
+@pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_SECRET_PREVIOUS", "SECRET_KEY", "SERVICE_SECRET"])
+@pytest.mark.parametrize("bad", ["x" * 31, running.DEVELOPMENT_SECRET])
+def test_production_does_not_start_with_a_short_or_default_secret(settings_with: Any, name: str, bad: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} "):
+        settings_with(**{**PRODUCTION, name: bad})
+
+
+def test_an_empty_value_is_none(settings_with: Any) -> None:
+    read = settings_with(**PRODUCTION, SECRET_KEY="", PORT="", LOG_LEVEL=" ")
+
+    assert read["SECRET_KEY"] == PRODUCTION["JWT_SECRET"]
+    assert (read["PORT"], read["LOG_LEVEL"]) == (3001, "INFO")
+
+
+def test_a_secret_may_stand_in_a_file(settings_with: Any, tmp_path: Path) -> None:
+    mounted = tmp_path / "jwt"
+    mounted.write_text("a-secret-that-was-mounted-as-a-file-here\n")
+    given = {name: value for name, value in PRODUCTION.items() if name != "JWT_SECRET"}
+
+    assert settings_with(**given, JWT_SECRET_FILE=str(mounted))["JWT_SECRET"] == mounted.read_text().strip()
+
+
+def test_a_file_that_is_not_there_is_named(settings_with: Any, tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^JWT_SECRET_FILE names a file that cannot be read"):
+        settings_with(JWT_SECRET_FILE=str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("ENVIRONMENT", "prod"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("WEB_THREADS", "-1"),
+        ("RATE_LIMIT_ENABLED", "maybe"),
+        ("EVENTS_RETRY_SECONDS", "5,soon"),
+        ("EVENTS_RETRY_SECONDS", "0"),
+        ("SERVICE_TIME_ZONE", "Asia/Atlantis"),
+        ("SERVICE_TIME_ZONE", "Asia"),
+        ("SERVICE_TIME_ZONE", "../etc/passwd"),
+        ("REDIS_URL", "http://redis.example.com"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_broken_value_is_refused_by_name_in_one_line(settings_with: Any, name: str, bad: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} must be ") as refusal:
+        settings_with(**{name: bad})
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_example_has_every_setting_and_no_other() -> None:
+    assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE)) == named()
+
+
+def test_the_example_says_what_the_defaults_are(settings_with: Any) -> None:
+    """Taken at its word, the example changes nothing."""
+    said = dict(re.findall(r"^#([A-Z_]+)=(.+)$", EXAMPLE.read_text(), re.MULTILINE))
+    plain = settings_with()
+    as_said = settings_with(**said)
+
+    assert {name for name in plain if name.isupper() and plain[name] != as_said[name]} <= {"UNFOLD"}  # it has functions
