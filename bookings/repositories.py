@@ -181,6 +181,12 @@ def claims_taken(resources: Iterable[str], cells: range) -> list[str]:
     return [row["_id"] for row in SlotClaim.objects.mongo_find({"$or": ranges}, {"_id": 1})]
 
 
+def claim_holders(booking_ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
+    """Status and remembered claims of each of the bookings there is."""
+    found = Booking.objects.mongo_find({"_id": {"$in": list(booking_ids)}}, {"status": 1, "claims": 1})
+    return {booking["_id"]: booking for booking in found}
+
+
 def claims_by_booking(batch: int) -> Iterator[dict[ObjectId, list[str]]]:
     """All claims in batches of about `batch`, by the booking that holds them."""
     last = ""

@@ -83,17 +83,23 @@ def sweep_orphaned_claims() -> int:
     """Free claims that no booking stands behind; how many. There should never be one: each is logged."""
     freed = 0
     for held in repositories.claims_by_booking(CLAIMS_BATCH):
+        holders = repositories.claim_holders(held)
         for booking_id, claims in held.items():
-            freed += run(_free_orphans, booking_id, claims)
+            if _orphans(claims, holders.get(booking_id)):
+                freed += run(_free_orphans, booking_id, claims)
     return freed
 
 
-def _free_orphans(booking_id: ObjectId, claims: list[str]) -> int:
-    """Decided by one snapshot: what a booking claims while we look is not in it."""
-    booking = repositories.booking_load(booking_id, {})
+def _orphans(claims: list[str], booking: dict[str, Any] | None) -> list[str]:
+    """Those of `claims` that the booking does not remember, or has no right to any more."""
     entitled = set(slot_guard.claims_of(booking)) if booking and booking["status"] not in FREEING else set()
-    orphans = [claim for claim in claims if claim not in entitled]
-    freed = slot_guard.give_back(booking_id, orphans)
+    return [claim for claim in claims if claim not in entitled]
+
+
+def _free_orphans(booking_id: ObjectId, claims: list[str]) -> int:
+    """Looked at again in one snapshot: what a booking claims meanwhile is not in it."""
+    booking = repositories.claim_holders([booking_id]).get(booking_id)
+    freed = slot_guard.give_back(booking_id, _orphans(claims, booking))
     if freed:
         log.warning("orphaned_claims_freed", booking_id=str(booking_id), count=freed)
     return freed
