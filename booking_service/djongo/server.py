@@ -6,19 +6,22 @@ import re
 from typing import Any
 
 import pymongo
-from django.db import connection
+from django.db import DatabaseError, connection
 from pymongo.errors import PyMongoError
 
 _SET_NAME = re.compile(r"replicaSet=[^&]*&?", re.IGNORECASE)
 
 
 def answers(seconds: float = 1.0) -> bool:
-    """Whether MongoDB answers a ping within ``seconds``, the choice of a server included."""
+    """Whether MongoDB answers a ping within ``seconds``, the choice of a server included.
+
+    A thread's first connection fails with Django's errors, the ping itself with the driver's.
+    """
     try:
         with pymongo.timeout(seconds):
             connection.ensure_connection()
             connection.database.command("ping")  # type: ignore[attr-defined]
-    except PyMongoError:
+    except (DatabaseError, PyMongoError):
         return False
     return True
 

@@ -14,8 +14,9 @@ from booking_service.operations import health, metrics
 TEXT = {"type": "string"}
 STATE = {"type": "string", "enum": ["connected", "disconnected"]}
 STATUS = {"type": "string", "enum": ["ok", "degraded", "down"]}
+BREAKER = {"type": "string", "enum": ["closed", "half_open", "open"]}
 HEALTH = obj(
-    "status service version timestamp database cache broker",
+    "status service version timestamp database cache broker partners",
     status=STATUS,
     service=TEXT,
     version=TEXT,
@@ -23,6 +24,7 @@ HEALTH = obj(
     database=STATE,
     cache=STATE,
     broker=STATE,
+    partners={"type": "object", "additionalProperties": BREAKER},
 )
 
 

@@ -76,6 +76,16 @@ def test_it_tells_outages_apart(web: Callable[..., Web], tmp_path: Path) -> None
     assert ready_again.status_code == 200
 
 
+def test_it_has_its_shape_where_mongodb_never_answered(web: Callable[..., Web]) -> None:
+    running = web(MONGODB_URI=f"mongodb://{HOST}:{free_port()}/gone?replicaSet=rs0", WEB_CONCURRENCY="1")
+
+    report = requests.get(f"{running.url}/health", timeout=10)
+    ready = requests.get(f"{running.url}/health/ready", timeout=10)
+
+    assert (report.status_code, report.json()["status"], report.json()["database"]) == (503, "down", "disconnected")
+    assert (ready.status_code, ready.json()) == (503, {"status": "down", "database": "disconnected"})
+
+
 def test_it_is_not_counted_by_the_rate_limit(client: Client, settings: Settings) -> None:
     settings.RATE_LIMIT_ENABLED = True
     settings.RATE_LIMIT_REQUESTS = 1
