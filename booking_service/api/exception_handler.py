@@ -92,5 +92,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None, **route:
 
 
 def server_error(request: HttpRequest) -> Response:
-    """Django's handler500; Django has logged the exception by now."""
-    return error_response(errors.ServiceError())
+    """Django's handler500, for pages: what the API's views raise, `response_for` has logged."""
+    response = error_response(errors.ServiceError())
+    response._has_been_logged = False  # Django logs the exception with this answer, unless that says it has been
+    return response

@@ -370,3 +370,18 @@ def test_it_says_so_when_a_service_is_not_there(editor: Client) -> None:
     for path in ("change/", "history/"):
         assert editor.get(f"{SERVICES}{ObjectId()}/{path}").status_code == 302
         assert editor.get(f"{SERVICES}nonsense/{path}").status_code == 302
+
+
+def test_it_logs_what_broke_a_page(
+    editor: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    service_id = service_made()
+    monkeypatch.setattr(services, "service_history", None)
+    editor.raise_request_exception = False
+
+    answer = editor.get(f"{SERVICES}{service_id}/history/")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL_ERROR")
+    [logged] = [record for record in caplog.records if record.name == "django.request"]
+    assert logged.exc_info is not None
+    assert logged.exc_info[0] is TypeError
