@@ -72,21 +72,10 @@ class RateLimit:
         """Count one hit for ``key``; the answer is decided by the same step, so parallel hits cannot slip through."""
         return self._verdict(*_counters().hit(self._name(key), self.window)) if _enabled() else ALLOWED
 
-    def peek(self, key: str) -> Verdict:
-        """Whether one more hit would be allowed, without counting one."""
-        if not _enabled():
-            return ALLOWED
-        count, seconds_left = _counters().read(self._name(key))
-        return self._verdict(count + 1, seconds_left)
-
     def release(self, key: str) -> None:
         """Take one hit back: what it was counted for turned out well (a sign-in counts as failed until it succeeds)."""
         if _enabled():
             _counters().release(self._name(key))
-
-    def reset(self, key: str) -> None:
-        """Forget the hits of ``key``."""
-        _counters().forget(self._name(key))
 
     def _verdict(self, count: int, seconds_left: float) -> Verdict:
         if count <= self.limit:
@@ -128,21 +117,11 @@ class LocalCounters:
             self._windows[name] = (count + 1, ends)
         return count + 1, ends - now
 
-    def read(self, name: str) -> tuple[int, float]:
-        """The count so far, and the seconds until the window ends."""
-        now = time.monotonic()
-        count, ends = self._windows.get(name, (0, 0.0))
-        return (count, ends - now) if ends > now else (0, 0.0)
-
     def release(self, name: str) -> None:
         with self._lock:
             count, ends = self._windows.get(name, (0, 0.0))
             if count:
                 self._windows[name] = (count - 1, ends)
-
-    def forget(self, name: str) -> None:
-        with self._lock:
-            self._windows.pop(name, None)
 
     def _make_room(self, now: float) -> None:
         if len(self._windows) < self.MOST_KEYS:
@@ -175,35 +154,12 @@ class Counters:
         self._note_success()
         return int(count), milliseconds / 1000
 
-    def read(self, name: str) -> tuple[int, float]:
-        """The count so far, and the seconds until the window ends."""
-        if self._redis_rests():
-            return self._local.read(name)
-        try:
-            count, milliseconds = (
-                get_redis_connection("default").pipeline(transaction=False).get(name).pttl(name).execute()
-            )
-        except RedisError as failure:
-            self._note_failure(failure)
-            return self._local.read(name)
-        self._note_success()
-        return int(count or 0), max(0, milliseconds) / 1000
-
     def release(self, name: str) -> None:
         self._local.release(name)
         if self._redis_rests():
             return
         try:
             get_redis_connection("default").eval(_UNCOUNT, 1, name)
-        except RedisError as failure:
-            self._note_failure(failure)
-
-    def forget(self, name: str) -> None:
-        self._local.forget(name)
-        if self._redis_rests():
-            return
-        try:
-            get_redis_connection("default").delete(name)
         except RedisError as failure:
             self._note_failure(failure)
 

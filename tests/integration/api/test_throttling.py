@@ -61,23 +61,14 @@ def test_it_starts_anew_when_the_window_ends() -> None:
     assert short.hit("asha").allowed
 
 
-def test_it_peeks_without_counting() -> None:
-    for _ in range(5):
-        assert LIMIT.peek("asha").allowed
+def test_it_takes_hits_back_and_never_below_none() -> None:
     for _ in range(3):
         LIMIT.hit("asha")
 
-    assert not LIMIT.peek("asha").allowed
-    assert LIMIT.peek("asha").retry_after > 0
+    for _ in range(5):
+        LIMIT.release("asha")
 
-
-def test_it_resets() -> None:
-    for _ in range(4):
-        LIMIT.hit("asha")
-
-    LIMIT.reset("asha")
-
-    assert LIMIT.hit("asha").allowed
+    assert [LIMIT.hit("asha").allowed for _ in range(4)] == [True, True, True, False]
 
 
 def test_it_lets_no_parallel_hit_slip_through() -> None:
@@ -114,7 +105,6 @@ def test_it_turns_off(settings: Settings) -> None:
     settings.RATE_LIMIT_ENABLED = False
 
     assert all(LIMIT.hit("asha").allowed for _ in range(10))
-    assert LIMIT.peek("asha").allowed
 
 
 def test_it_counts_here_while_redis_is_away(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -127,7 +117,6 @@ def test_it_counts_here_while_redis_is_away(own_redis: RedisServer, caplog: pyte
         seconds = time.monotonic() - started
 
     assert sum(allowed) == 3
-    assert not LIMIT.peek("asha").allowed
     assert seconds < 1
     assert [record.getMessage() for record in caplog.records] == [
         "rate limits count in this process: Redis failed (ConnectionError)"
@@ -159,7 +148,7 @@ def test_it_keeps_the_local_counters_bounded(monkeypatch: pytest.MonkeyPatch) ->
         counters.hit(str(number), 60)
 
     assert len(counters._windows) <= 10
-    assert counters.read("99")[0] == 1
+    assert counters.hit("99", 60)[0] == 2
 
 
 def test_it_answers_429_to_a_client_over_the_limit(client: Client, settings: Settings) -> None:
