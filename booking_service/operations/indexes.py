@@ -15,7 +15,8 @@ from booking_service.djongo.indexes import DocumentIndex
 
 PRIMARY_KEY = "_id_"
 # What makes two indexes of one name different: the rest MongoDB adds by itself.
-COMPARED_OPTIONS = ("key", "unique", "partialFilterExpression", "expireAfterSeconds")
+COMPARED_OPTIONS = ("key", "unique", "partialFilterExpression", "expireAfterSeconds", "collation")
+COMPARED_COLLATION = ("locale", "strength")
 
 
 class Fault(StrEnum):
@@ -77,6 +78,8 @@ def options(index: DocumentIndex) -> dict[str, Any]:
 
 def options_of(spec: Any) -> dict[str, Any]:
     """The compared options of MongoDB's description of an index; a key's order counts."""
-    return {
-        name: list(spec[name].items()) if name == "key" else spec[name] for name in COMPARED_OPTIONS if name in spec
-    }
+    compared = {name: spec[name] for name in COMPARED_OPTIONS if name in spec}
+    compared["key"] = list(spec["key"].items())
+    if "collation" in spec:
+        compared["collation"] = {name: spec["collation"].get(name) for name in COMPARED_COLLATION}
+    return compared

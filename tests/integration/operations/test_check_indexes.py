@@ -49,6 +49,14 @@ def test_it_fails_for_an_index_built_otherwise(rebuilt: None) -> None:
         run()
 
 
+def test_it_fails_for_an_index_that_compares_texts_otherwise(rebuilt: None) -> None:
+    IdempotentRequest.objects.mongo_drop_index(DECLARED.name)
+    options = {"expireAfterSeconds": 0, "collation": {"locale": "en", "strength": 2}}
+    IdempotentRequest.objects.mongo_create_index([("expiresAt", 1)], name=DECLARED.name, **options)
+    with pytest.raises(CommandError, match="1 missing or different"):
+        run()
+
+
 def test_it_names_an_index_nobody_declared(rebuilt: None) -> None:
     IdempotentRequest.objects.mongo_create_index([("body", 1)], name="by_hand")
     assert f"{COLLECTION}.by_hand: undeclared" in run()
