@@ -7,8 +7,10 @@ from typing import Any
 
 # The workers share their counters through files here; prometheus_client reads the name when it is first imported.
 # A name that is given is a folder of this pod alone.
-METRICS_FOLDER_GIVEN = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-METRICS_FOLDER = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="booking-metrics-"))
+METRICS_FOLDER_GIVEN = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+if not METRICS_FOLDER_GIVEN:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="booking-metrics-")
+METRICS_FOLDER = os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 from booking_service import settings  # noqa: E402 - after the folder's name is known
 
