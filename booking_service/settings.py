@@ -214,7 +214,7 @@ EVENTS_CONFIRM_SECONDS = number("EVENTS_CONFIRM_SECONDS", 10, smallest=1)  # sho
 EVENTS_SWEEP_SECONDS = number("EVENTS_SWEEP_SECONDS", 5, smallest=1)  # looks for what no wake-up told of
 EVENTS_BATCH = number("EVENTS_BATCH", 1000, smallest=1)
 EVENTS_PREFETCH = number("EVENTS_PREFETCH", 20, smallest=1)  # not above the queue's delivery limit
-EVENTS_CONSUMER_THREADS = number("EVENTS_CONSUMER_THREADS", 8, smallest=1)
+EVENTS_CONSUMER_THREADS = number("EVENTS_CONSUMER_THREADS", 12, smallest=1)
 EVENTS_PARTNER_ATTEMPTS = number("EVENTS_PARTNER_ATTEMPTS", 12, smallest=1)  # about two hours of asking
 EVENTS_PARTNER_THREADS = number("EVENTS_PARTNER_THREADS", 4, smallest=1)
 EVENTS_METRICS_PORT = number(
@@ -343,7 +343,6 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # the admin's forms; the API has its ow
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "booking_service.api.schema.ServiceSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "EXCEPTION_HANDLER": "booking_service.api.exception_handler.handle",
     "DEFAULT_AUTHENTICATION_CLASSES": ["patients.authentication.PatientAuthentication"],
     "UNAUTHENTICATED_USER": None,
 }
