@@ -6,8 +6,8 @@ from io import BytesIO
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
-from booking_service.api.envelope import error_response
 from booking_service.api.errors import InvalidInput, PayloadTooLarge
+from booking_service.api.exception_handler import response_for
 
 # The admin's forms have Django's own limits.
 UNLIMITED = "/admin/"
@@ -24,9 +24,9 @@ class BodyLimitMiddleware:
         chunked = "HTTP_TRANSFER_ENCODING" in request.META
         if (length or chunked) and not request.path_info.startswith(UNLIMITED):
             if length and not (length.isascii() and length.isdigit()):
-                return error_response(InvalidInput("Content-Length is not a number."))
+                return response_for(InvalidInput("Content-Length is not a number."))
             if int(length or 0) > settings.API_BODY_LIMIT or (chunked and not _unchunk(request)):
-                return error_response(PayloadTooLarge())
+                return response_for(PayloadTooLarge())
         return self.get_response(request)
 
 

@@ -56,11 +56,6 @@ def response_for(exc: Exception, request: HttpRequest | None = None) -> Response
     return error_response(errors.ServiceError())
 
 
-def handle(exc: Exception, context: dict[str, Any]) -> Response:
-    """DRF's EXCEPTION_HANDLER, for the few views that are not ServiceViewSets (the OpenAPI document)."""
-    return response_for(exc, context["request"]._request)
-
-
 def field_errors(detail: Any, path: str = "") -> Iterator[errors.FieldError]:
     """DRF's nested error detail as a flat list with dotted paths (``items.0.name``)."""
     if isinstance(detail, dict):
@@ -78,17 +73,17 @@ def field_errors(detail: Any, path: str = "") -> Iterator[errors.FieldError]:
 
 def bad_request(request: HttpRequest, exception: Exception) -> Response:
     """Django's handler400: a refused host, a suspicious request."""
-    return error_response(translated(exception) or errors.InvalidInput())
+    return response_for(translated(exception) or errors.InvalidInput())
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> Response:
     """Django's handler403."""
-    return error_response(errors.PermissionDenied())
+    return response_for(errors.PermissionDenied())
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None, **route: str) -> Response:
-    """Django's handler404, and the catch-all route: with DEBUG on, Django would show its URL table instead."""
-    return error_response(errors.NotFound())
+def not_found(request: HttpRequest, exception: Exception) -> Response:
+    """Django's handler404."""
+    return response_for(errors.NotFound())
 
 
 def server_error(request: HttpRequest) -> Response:

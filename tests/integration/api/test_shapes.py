@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from prometheus_client import REGISTRY
 
 from tests.integration.api import routes
 
@@ -77,6 +78,15 @@ def test_it_takes_a_body_of_the_limit_and_no_more(client: Client) -> None:
 
 def test_it_limits_the_body_of_unknown_routes_too(client: Client) -> None:
     assert client.post("/nope", b" " * 10_241, content_type=JSON).status_code == 413
+
+
+@pytest.mark.parametrize(("body", "code"), [(b"{}", "NOT_FOUND"), (b" " * 10_241, "BODY_TOO_LARGE")])
+def test_it_counts_refusals_that_reach_no_view(client: Client, body: bytes, code: str) -> None:
+    before = REGISTRY.get_sample_value("booking_refusals_total", {"code": code}) or 0
+
+    client.post("/nope", body, content_type=JSON)
+
+    assert REGISTRY.get_sample_value("booking_refusals_total", {"code": code}) == before + 1
 
 
 @pytest.mark.parametrize(
