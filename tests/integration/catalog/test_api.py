@@ -106,13 +106,17 @@ def test_it_combines_filters() -> None:
         ({"featured": "maybe"}, "featured"),
         ({"popular": ""}, "popular"),
         ({"city": "x" * 101}, "city"),
-        ({"city": "a\0b"}, "city"),
     ],
 )
 def test_it_refuses_what_it_does_not_understand(query: dict[str, Any], field: str) -> None:
     response = get(**query)
     assert response.status_code == 400
     assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("path", ["?city=a%00b", "/search?q=a%00b"])
+def test_it_refuses_a_nul(path: str) -> None:
+    assert client.get(f"/api/services{path}").status_code == 400
 
 
 def test_it_features_at_most_six() -> None:
@@ -196,7 +200,7 @@ def test_it_does_not_search_what_is_inactive() -> None:
     assert names("/search", q="wound") == []
 
 
-@pytest.mark.parametrize("q", ["", "   ", "x" * 65, "a\0b"])
+@pytest.mark.parametrize("q", ["", "   ", "x" * 65])
 def test_it_refuses_a_search_for_nothing_or_too_much(q: str) -> None:
     response = get("/search", q=q)
     assert response.status_code == 400

@@ -112,7 +112,7 @@ def test_it_refuses_an_unsound_document_and_writes_nothing() -> None:
     assert Service.objects.mongo_count_documents({}) == ServiceChange.objects.mongo_count_documents({}) == 0
 
 
-@pytest.mark.parametrize("same", [{"slug": "other"}, {"name": "OTHER"}])
+@pytest.mark.parametrize("same", [{"slug": "other"}, {"name": "OTHER", "slug": "wound-dressing"}])
 def test_it_refuses_a_taken_name_or_slug_and_writes_nothing(same: dict[str, str]) -> None:
     service_made()
 
