@@ -39,7 +39,7 @@ bench: installed-test ## this service beside Express on the same visits: docs/be
 	$(BIN)/python -m tests.benchmarks.compare --keep
 
 bench-scale: installed-test ## a million bookings against ten thousand: docs/benchmark-scale.md
-	$(BIN)/python -m tests.benchmarks.scale --keep
+	$(BIN)/python -m tests.benchmarks.scale --memory --keep
 
 format: installed-test ## let ruff mend order and format
 	$(BIN)/ruff check --fix .

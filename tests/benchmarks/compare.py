@@ -51,6 +51,11 @@ def token(number: int) -> str:
     return jwt.encode({**claims, "jti": f"{number:032x}"}, processes.SECRET, algorithm="HS256")
 
 
+def provider_token(number: int) -> str:
+    """As the monolith gives one to provider `number`."""
+    return jwt.encode({"id": str(population.identity(8, number))}, processes.SECRET, algorithm="HS256")
+
+
 def endpoints() -> list[Endpoint]:
     """The rows, in the order of the issue."""
     tokens = [token(number) for number in range(READERS)]
@@ -69,11 +74,11 @@ def endpoints() -> list[Endpoint]:
     ]
 
 
-def booking_calls() -> Iterator[Call]:
-    """Visits that nobody has booked yet: another patient each time, then the next hour."""
+def booking_calls(start: int = 0) -> Iterator[Call]:
+    """Visits that nobody has booked yet: another patient each time, then the next hour, from the `start`th on."""
     tokens = [token(number) for number in range(READERS, READERS + BOOKERS)]
     first_day = datetime.now(UTC).date() + timedelta(days=2)
-    for place in count():
+    for place in count(start):
         day, hour = first_day + timedelta(days=place // 15), 6 + place % 15
         for number, text in enumerate(tokens):
             yield Call("POST", "/api/bookings", text, _body(number, f"{day}", f"{hour:02d}:00"))
@@ -142,7 +147,7 @@ def sides(folder: Path) -> Iterator[dict[str, processes.Running]]:
 
 
 def compare(
-    running: dict[str, processes.Running], endpoint: Endpoint, *, rounds: int, seconds: float
+    running: dict[str, processes.Running], endpoint: Endpoint, *, rounds: int, seconds: int
 ) -> dict[str, list[Figures]]:
     """Every side once a round, in turn; a short warming round first."""
     found: dict[str, list[Figures]] = {name: [] for name in running}
@@ -153,9 +158,8 @@ def compare(
             cost = (side.cpu_seconds() - used) / figures.requests * 1e6
             if number:
                 found[name].append(figures)
-                say(
-                    f"  {endpoint.title}  {name:9} {figures.per_second:7.0f}/s  p99 {figures.p99:.0f} ms  {cost:.0f} µs CPU"
-                )
+                speed = f"{figures.per_second:7.0f}/s  p99 {figures.p99:.0f} ms"
+                say(f"  {endpoint.title}  {name:9} {speed}  {cost:.0f} µs CPU")
     return found
 
 
@@ -175,7 +179,7 @@ def main() -> None:
     """Measure, print the table, and keep it with its plot in docs/."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=6)
+    options.add_argument("--seconds", type=int, default=6)
     options.add_argument("--only", default="", help="rows whose title holds this text")
     options.add_argument("--keep", action="store_true", help="write docs/benchmark.md, .json and .svg")
     wanted = options.parse_args()

@@ -43,12 +43,12 @@ class LoadFailed(Exception):
     """wrk did not run, or not every answer was a 2xx."""
 
 
-def measure(url: str, calls: Iterable[Call], *, seconds: float, connections: int = 16) -> Figures:
+def measure(url: str, calls: Iterable[Call], *, seconds: int, connections: int = 16) -> Figures:
     """Send `calls` in a circle for `seconds` over `connections`. Raises LoadFailed unless every answer was a 2xx."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write("return {\n" + ",\n".join(call.as_lua() for call in calls) + "\n}\n")
         script.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(SCRIPT), url]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
         run = subprocess.run(command, env={**os.environ, "CALLS": script.name}, capture_output=True, text=True)
     line = next((line for line in run.stdout.splitlines() if line.startswith("FIGURES ")), None)
     if line is None:

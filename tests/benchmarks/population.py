@@ -29,6 +29,7 @@ CITIES = ("Bangalore", "Mumbai", "Delhi", "Pune")
 TIMES = ("10:00 AM", "9:05", "14:30", "02:30 PM", "11:00", "07:15", "18:45")
 STATUSES = ("REQUESTED", "COMPLETED", "COMPLETED", "CANCELLED", "NO_SHOW", "ASSIGNED")
 SERVICES = 20  # one page of the catalog
+OF_A_PROVIDER = 40  # bookings, so that more bookings mean more providers
 
 
 def identity(kind: int, number: int) -> ObjectId:
@@ -184,7 +185,7 @@ def _booking(number: int, patient: ObjectId, day: datetime, chance: random.Rando
             "transactionId": f"pay_{number}",
             "paidAt": made_at,
         }
-        document["serviceProvider"] = identity(8, number % 500)
+        document["serviceProvider"] = identity(8, number // OF_A_PROVIDER)
     return document
 
 
