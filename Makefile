@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run stack demo events test lint format bench bench-scale chaos load image installed installed-test
+.PHONY: help run stack demo events test lint format bench bench-scale chaos event-figures load image installed installed-test
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ bench: installed-test ## this service beside Express on the same visits: docs/be
 
 bench-scale: installed-test ## a million bookings against ten thousand: docs/benchmark-scale.md
 	$(BIN)/python -m tests.benchmarks.scale --memory --keep
+
+load: installed-test ## a mixed day at 70 % of what the machine can do, for ten minutes; MINUTES
+	@$(BIN)/python -m tests.benchmarks.mixed_day --minutes $(or $(MINUTES),10)
 
 format: installed-test ## let ruff mend order and format
 	$(BIN)/ruff check --fix .
