@@ -79,6 +79,11 @@ class Event:
     def aggregate_id(self) -> str:
         return str(self.facts["bookingId"])
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What a log line calls it by."""
+        return {"type": self.type, "message_id": self.id, "aggregate_id": self.aggregate_id}
+
 
 class AlreadyDoneError(Exception):
     """The message took effect before; raised to leave the transaction, which its duplicate key has ended."""
@@ -160,7 +165,7 @@ def nobody_is_told(_facts: Mapping[str, Any], _refusal: ServiceError) -> None:
 def failed(event: Event, error: Exception) -> Verdict:
     """To be tried again. A refusal of ours says why by its code, anything else by its class."""
     if not isinstance(error, ServiceError):
-        log.exception("event_handler_failed", type=event.type, message_id=event.id)
+        log.exception("event_handler_failed", **event.names)
     reason = getattr(error, "code", type(error).__name__)
     return Verdict(Fate.RETRY, str(reason), database_down=is_unreachable(error))
 
@@ -228,6 +233,7 @@ class Worker(threading.Thread):
             began = monotonic()
             verdict = take_effect(event)
             metrics.EVENTS_HANDLER_SECONDS.labels(event.type).observe(monotonic() - began)
+            log.info("event_handled", **event.names, fate=verdict.fate.value, reason=verdict.reason)
             self._finished(delivery, event, verdict)
 
 

@@ -129,6 +129,7 @@ def attempt(row: Row, facts: Facts, call: Call) -> str:
         log.exception("delivery_failed", type=row["type"], event_id=str(row["_id"]))
         return try_later(row, facts, call, type(error).__name__, 0)
     outbox_sent([row])
+    log.info("delivery_made", type=row["type"], event_id=str(row["_id"]), aggregate_id=row["aggregateId"])
     return "done"
 
 

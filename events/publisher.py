@@ -129,6 +129,9 @@ def settle(rows: Sequence[Row], batch: Batch) -> None:
     for outcome, reason in REASONS.items():
         if by_outcome[outcome]:
             postpone(by_outcome[outcome], outcome, reason)
+    for row in by_outcome[Outcome.CONFIRMED]:
+        facts = {"type": row["type"], "event_id": str(row["_id"]), "aggregate_id": row["aggregateId"]}
+        log.info("event_published", **facts, requestId=row["correlationId"])
     for outcome, rows_of_outcome in by_outcome.items():
         for row in rows_of_outcome:
             metrics.EVENTS_PUBLISHED.labels(row["type"], outcome.value).inc()

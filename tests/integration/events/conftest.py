@@ -46,7 +46,12 @@ def waiting() -> Callable[..., list[ObjectId]]:
     """Commits rows of one aggregate to the outbox; returns their ids."""
 
     def commit(
-        count: int = 1, *, aggregate: str | None = None, first_version: int = 1, body: bytes = b"{}"
+        count: int = 1,
+        *,
+        aggregate: str | None = None,
+        first_version: int = 1,
+        body: bytes = b"{}",
+        request: str = "a-request",
     ) -> list[ObjectId]:
         aggregate = aggregate or str(ObjectId())
         events = [
@@ -63,7 +68,7 @@ def waiting() -> Callable[..., list[ObjectId]]:
             for number in range(count)
         ]
         with atomic():
-            outbox_add(events, correlation_id="a-request", at=datetime.now(UTC))
+            outbox_add(events, correlation_id=request, at=datetime.now(UTC))
         return [event.event_id for event in events]
 
     return commit
