@@ -4,7 +4,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 
 from booking_service.djongo import server
 
@@ -67,7 +67,7 @@ def check_hosts(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 def problems_at_start() -> list[CheckMessage]:
     """What a web process says when it starts; an Error means that it must not serve."""
-    return [*check_transactions(None, databases=["default"]), *check_rate_limits(None), *check_trusted_proxies(None)]
+    return [*check_transactions(None, databases=["default"]), *run_checks()]
 
 
 def _is_network(text: str) -> bool:

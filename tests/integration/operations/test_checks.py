@@ -48,6 +48,13 @@ def test_it_does_not_serve_without_transactions(lone_mongo: str, web: Callable[.
     assert "rs.initiate" in running.log.read_text()
 
 
+def test_it_does_not_serve_with_a_setting_that_any_app_refuses(web: Callable[..., Web]) -> None:
+    running = web(ready=False, PARTNER_DEADLINE_MS="9000", WEB_CONCURRENCY="1")
+
+    assert running.process.wait(60) != 0
+    assert "partners.E002" in running.log.read_text()
+
+
 def test_it_accepts_a_replica_set(settings: Settings) -> None:
     assert checks.check_transactions(None, databases=["default"]) == []
 
