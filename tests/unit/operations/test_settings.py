@@ -14,7 +14,15 @@ from booking_service import settings as running
 
 SOURCE = Path(running.__file__)
 EXAMPLE = running.BASE_DIR / ".env.example"
-NEEDED = ("MONGODB_URI", "REDIS_URL", "RABBITMQ_URL", "JWT_SECRET", "MAIN_API_URL")
+NEEDED = (
+    "MONGODB_URI",
+    "REDIS_URL",
+    "RABBITMQ_URL",
+    "JWT_SECRET",
+    "MAIN_API_URL",
+    "PAYMENT_SERVICE_URL",
+    "NOTIFICATION_SERVICE_URL",
+)
 PRODUCTION = {
     "ENVIRONMENT": "production",
     "MONGODB_URI": "mongodb://mongo.example.com/booking?replicaSet=rs0",
