@@ -71,6 +71,7 @@ class LandingViewSet(ServiceViewSet):
                     "services": "/api/services",
                     "patients": "/api/patients",
                     "bookings": "/api/bookings",
+                    "events": "/api/events",
                     "documentation": "/api/docs",
                     "schema": "/api/schema",
                     "health": "/health",

@@ -97,5 +97,5 @@ def test_it_names_its_endpoints(client: Client) -> None:
     body = client.get("/").json()
 
     assert body["success"] is True
-    for path in ("/api/services", "/api/docs", "/health"):
+    for path in ("/api/services", "/api/events", "/api/docs", "/health"):
         assert path in body["data"]["endpoints"].values()
