@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from bson import ObjectId
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
