@@ -210,6 +210,17 @@ def live_the_day(town: Town) -> None:
         list(pool.map(client, range(CLIENTS)))
 
 
+def lead_two_visits_to_their_end(town: Town) -> None:
+    """One to its report, one to a closed door: chance alone would leave a short day without either."""
+    for number, steps in enumerate((("confirm", "en-route", "start", "complete"), ("confirm", "no-show"))):
+        patient, nurse = town.patients[-1 - number], town.nurses[number]
+        body = visit_input(serviceType="WOUND_DRESSING", startsAt=tomorrow(10, 0, days=20).isoformat())
+        _, booking = town.call(patient, "POST", "/bookings", body)
+        town.call(town.admin, "PUT", f"/bookings/{booking['_id']}/assign", {"providerId": str(nurse.id)})
+        for name in steps:
+            town.call(nurse, "PUT", f"/bookings/{booking['_id']}/{name}", {})
+
+
 def end_the_day() -> None:
     """Night falls: for some the time came without a nurse, some never paid."""
     bookings = stored("nursebookings")
@@ -226,6 +237,7 @@ def end_the_day() -> None:
 
 def test_a_day_adds_up(town: Town) -> None:
     live_the_day(town)
+    lead_two_visits_to_their_end(town)
     end_the_day()
 
     bookings = list(stored("nursebookings").find())
