@@ -4,6 +4,7 @@ import json
 import signal
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from time import sleep
@@ -196,6 +197,10 @@ def queue_is_empty(rabbit):
     return message_count(rabbit, topology().queue) == 0
 
 
+def inbox_has(messages: int) -> bool:
+    return bool(InboxMessage.objects.mongo_count_documents({}) >= messages)
+
+
 def test_consumers_killed_at_random_let_each_payment_take_effect_once(rabbit, unpaid, spawn, brief_transactions):
     pay(rabbit, unpaid)
     random = Random(7)
@@ -203,8 +208,7 @@ def test_consumers_killed_at_random_let_each_payment_take_effect_once(rabbit, un
     for _ in range(4):
         before = InboxMessage.objects.mongo_count_documents({})
         wanted = min(before + 20, 300)
-        while InboxMessage.objects.mongo_count_documents({}) < wanted:
-            sleep(0.02)
+        eventually(partial(inbox_has, wanted), seconds=90)
         victim = random.choice(consumers)
         victim.kill()
         victim.start()
