@@ -19,9 +19,15 @@ from tests.integration.events.rabbit import empty
 
 @pytest.fixture
 def rabbit(settings: Settings) -> str:
-    """The URL of a broker whose queues of ours are there and empty, with retries after 100 and 200 ms."""
+    """The URL of a broker whose queues of ours are there and empty, with retries after 100 and 200 ms.
+
+    Nobody else listens: other tests' stand-ins leave durable queues, and their bindings go with the exchanges.
+    """
     settings.EVENTS_RETRY_SECONDS = [0.1, 0.2]
     url = settings.RABBITMQ_URL
+    with broker.short_channel(url) as channel:
+        for exchange in topology().exchanges:
+            channel.exchange_delete(exchange)
     broker.declare_topology(url, topology())
     empty(url, topology())
     return url
