@@ -72,8 +72,12 @@ class Faults:
         frozen.send(signal.SIGCONT)
 
     def consumer_stopped(self) -> None:
-        """SIGTERM in the middle of its messages; anything but exit code 0 ends the run."""
+        """SIGTERM in the middle of its messages; anything but exit code 0 ends the run.
+
+        A process that the fault before has just started is first let come up: until it listens to SIGTERM it ends by it.
+        """
         consumer = self.random.choice(self.consumers)
+        consumer.wait_for("consumer_started")
         code = consumer.stop(seconds=40)
         assert code == 0, f"a stopped consumer exited with {code}: {consumer.log[-2000:]}"
         consumer.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -20,7 +19,6 @@ from pika.exceptions import AMQPError
 
 from tests.chaos.faults import OTHER_SERVICE
 
-logging.getLogger("pika").setLevel(logging.CRITICAL)
 PATIENTS = 40
 SERVICE = "WOUND_DRESSING"
 FIRST_HOUR, HOURS, FIRST_DAY, DAYS = 7, 14, 2, 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -24,9 +25,11 @@ class Process:
     def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
         self._arguments, self._environment, self._log = arguments, environment, log
         self._process: subprocess.Popen[bytes] | None = None
+        self._said_before = 0
 
     def start(self) -> Self:
         with self._log.open("ab") as log:
+            self._said_before = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", *self._arguments],
                 cwd=ROOT,
@@ -60,9 +63,9 @@ class Process:
         return self.running.wait(seconds)
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
-        """Wait until the log says `text`."""
+        """Wait until the log says `text`, since the last start."""
         until = monotonic() + seconds
-        while text not in self.log:
+        while text.encode() not in self._log.read_bytes()[self._said_before :]:
             waited_long = monotonic() > until or self.running.poll() is not None
             assert not waited_long, f"no {text!r} in the log:\n{self.log[-2000:]}"
             sleep(0.02)
@@ -116,6 +119,7 @@ class Stack:
         import django
 
         django.setup()
+        logging.getLogger("pika").setLevel(logging.CRITICAL)  # the participants are told of every fault by an exception
 
     def run(self, *arguments: str) -> str:
         """Run one of our commands to its end."""
