@@ -149,7 +149,7 @@ class FoundByText:
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        wanted = search.normalised(search_term)[: search.LONGEST_QUERY]
+        wanted = search_term.strip()[: search.LONGEST_QUERY]
         if wanted:
             queryset = queryset.filter(**{f"{self.service_field}__in": services.service_ids_matching(wanted)})
         return queryset, False

@@ -197,25 +197,6 @@ class Service(Document):
         return self.display_name or self.name
 
 
-class SearchEntry(Document):
-    """What search needs of one service, apart from it so that the catalog's documents stay what clients read.
-
-    Written in the transaction that writes the service; `_id` is the service's.
-    """
-
-    is_active = models.BooleanField(default=True, db_column="isActive")
-    sort_order = count(db_column="sortOrder")
-    texts = ArrayField(ArrayField(models.TextField()), default=list)
-    runs = ArrayField(models.CharField(max_length=3), default=list)
-
-    class Meta:
-        db_table = "servicesearch"
-        indexes = [DocumentIndex("isActive", "runs", name="search_runs")]
-
-    def __str__(self) -> str:
-        return str(self._id)
-
-
 class FieldChange(EmbeddedModel):
     """One field before and after, as text for people."""
 

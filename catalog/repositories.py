@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,8 +12,8 @@ import bson
 from bson import ObjectId
 from django.db import connection
 
-from catalog.models import ANY_CASE, SearchEntry, Service, ServiceChange
-from catalog.search import runs, searchable
+from catalog.models import ANY_CASE, Service, ServiceChange
+from catalog.search import Entry, SearchIndex, entry_of
 
 Document = dict[str, Any]
 
@@ -22,6 +22,9 @@ ACTIVE_OR_NOT: Document = {"availability.isActive": {"$in": [True, False]}}  # s
 IN_ORDER = [("sortOrder", 1), ("stats.totalBookings", -1), ("_id", 1)]
 MOST_BOOKED = [("stats.totalBookings", -1), ("_id", 1)]
 PUBLIC = {"__v": 0, "monolith": 0, "stats.ratingSum": 0}
+SEARCHED = dict.fromkeys(
+    ("name", "displayName", "shortDescription", "longDescription", "seo.keywords", "availability.isActive"), 1
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,15 @@ def services_by_id(service_ids: list[ObjectId]) -> list[Document]:
     return [found[service_id] for service_id in service_ids if service_id in found]
 
 
-def search_entries(query_runs: list[str]) -> list[Document]:
-    """Of the active services whose texts hold all the runs: `_id`, `texts` and `sortOrder`."""
-    wanted = {"isActive": True, "runs": {"$all": query_runs}}
-    return list(SearchEntry.objects.mongo_find(wanted, {"texts": 1, "sortOrder": 1}))
+def search_index() -> bytes:
+    """What search knows of every service, active or not, in the catalog's order; as bytes for the cache."""
+    found = Service.objects.mongo_find({}, SEARCHED, sort=[("sortOrder", 1), ("_id", 1)])
+    return bson.encode({"entries": [asdict(entry_of(service)) for service in found]})
+
+
+def search_index_unpacked(body: bytes) -> SearchIndex:
+    entries = bson.decode(body)["entries"]
+    return SearchIndex(Entry(**{**entry, "ends": tuple(entry["ends"])}) for entry in entries)
 
 
 def service_add(document: Document) -> None:
@@ -116,24 +124,6 @@ def service_patch(service_id: ObjectId, values: Mapping[str, Any], now: datetime
     Service.objects.mongo_update_one({"_id": service_id}, {"$set": {**values, "updatedAt": now}, "$inc": {"__v": 1}})
 
 
-def search_entry_put(service: Document) -> None:
-    """Make search find the service by its present texts."""
-    texts = searchable(service)
-    entry = {
-        "isActive": bool(service["availability"].get("isActive", True)),
-        "sortOrder": service.get("sortOrder") or 0,
-        "texts": texts,
-        "runs": runs(text for by_weight in texts for text in by_weight),
-    }
-    SearchEntry.objects.mongo_replace_one({"_id": service["_id"]}, entry, upsert=True)
-
-
-def services_unsearchable() -> list[Document]:
-    """Services that search does not know: they came into the collection past this app."""
-    known = [entry["_id"] for entry in SearchEntry.objects.mongo_find({}, {"_id": 1})]
-    return list(Service.objects.mongo_find({"_id": {"$nin": known}}))
-
-
 def change_add(change: Document) -> None:
     """Append to the history."""
     ServiceChange.objects.mongo_insert_one(change)
@@ -147,13 +137,6 @@ def changes_of(service_id: ObjectId, limit: int) -> list[Document]:
 def is_taken(field: str, value: str) -> bool:
     """Whether a service has that `name` or `slug`."""
     return Service.objects.mongo_find_one({field: value}, {"_id": 1}) is not None
-
-
-def ids_matching(query_runs: list[str]) -> list[Document]:
-    """Of all services whose texts hold all the runs, active or not: `_id` and `texts`."""
-    return list(
-        SearchEntry.objects.mongo_find({"isActive": {"$in": [True, False]}, "runs": {"$all": query_runs}}, {"texts": 1})
-    )
 
 
 def names_and_slugs() -> set[str]:

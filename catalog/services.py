@@ -1,7 +1,7 @@
 """Use cases of the catalog.
 
-Every change of a service goes through here: judged by `rules`, written together with its search entry and its history,
-and wrapped in `catalog_cache.changing()`, so that readers everywhere see it at once.
+Every change of a service goes through here: judged by `rules`, written together with its history, and wrapped in
+`catalog_cache.changing()`, so that readers everywhere see it at once.
 """
 
 from __future__ import annotations
@@ -63,22 +63,21 @@ def services_popular(*, limit: int) -> list[Document]:
 
 def services_search(query: str, *, skip: int, limit: int) -> tuple[list[Document], int]:
     """A page of the active services that hold `query` literally, best match first; and how many there are in all."""
+    found = [entry.service for entry in _matching(query) if entry.is_active]
+    return repositories.services_by_id(found[skip : skip + limit]), len(found)
+
+
+def service_ids_matching(query: str) -> list[ObjectId]:
+    """All services, active or not, that hold the text literally; for staff."""
+    return [entry.service for entry in _matching(query)]
+
+
+def _matching(query: str) -> list[search.Entry]:
     wanted = search.normalised(query)
     if not wanted:
-        return [], 0
-    ranked = []
-    for entry in repositories.search_entries(search.query_runs(wanted)):
-        place = search.rank(entry["texts"], wanted)
-        if place is not None:
-            ranked.append((place, entry["sortOrder"], str(entry["_id"]), entry["_id"]))
-    ranked.sort()
-    return repositories.services_by_id([service_id for *_, service_id in ranked[skip : skip + limit]]), len(ranked)
-
-
-def service_ids_matching(wanted: str) -> list[ObjectId]:
-    """All services, active or not, that hold the (normalised) text; for staff."""
-    entries = repositories.ids_matching(search.query_runs(wanted))
-    return [entry["_id"] for entry in entries if search.rank(entry["texts"], wanted) is not None]
+        return []
+    index = catalog_cache.read("search-index", repositories.search_index, repositories.search_index_unpacked)
+    return index.matches(wanted)
 
 
 def service_public(key: str) -> Document:
@@ -228,14 +227,9 @@ def service_booked(*, name: str, times: int = 1) -> None:
     repositories.booking_count_add(_catalog_name(name), times)
 
 
-def search_refresh() -> int:
-    """Make services searchable that came into the collection past this app, by an import; how many there were."""
-    missing = repositories.services_unsearchable()
-    if missing:
-        with catalog_cache.changing():
-            for service in missing:
-                repositories.search_entry_put(service)
-    return len(missing)
+def services_imported() -> None:
+    """Let everybody see what came into the collection past this app, by an import."""
+    catalog_cache.renew()
 
 
 def free_name(wish: str, taken: set[str], joint: str) -> str:
@@ -302,8 +296,7 @@ def _require(service_id: ObjectId) -> Document:
 
 
 def _record(actor: Caller, before: Document, after: Document, action: str) -> None:
-    """What belongs to every change: the search entry and the history."""
-    repositories.search_entry_put(after)
+    """What belongs to every change: its place in the history."""
     repositories.change_add(
         {
             "service": after["_id"],

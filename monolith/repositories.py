@@ -15,7 +15,7 @@ from pymongo import InsertOne, MongoClient, ReplaceOne
 
 from booking_service.djongo.errors import driver_error
 from bookings.models import Booking
-from catalog.models import SearchEntry, Service
+from catalog.models import Service
 from monolith.conversion import Document
 from monolith.models import ImportRun, QuarantinedDocument
 from monolith.sources import Read
@@ -143,14 +143,8 @@ def service_seeded(name: str, slug: str) -> Document | None:
 
 
 def service_remove(service_id: ObjectId) -> None:
-    """Take a seeded service and its search entry away, for the monolith's takes its place."""
+    """Take a seeded service away, for the monolith's takes its place."""
     Service.objects.mongo_delete_one({"_id": service_id})
-    SearchEntry.objects.mongo_delete_one({"_id": service_id})
-
-
-def search_forget(ids: Sequence[ObjectId]) -> None:
-    """Let search learn these services anew."""
-    SearchEntry.objects.mongo_delete_many({"_id": {"$in": list(ids)}})
 
 
 def services() -> list[Document]:

@@ -6,21 +6,18 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from catalog import seeding, services
+from catalog import seeding
 
 
 class Command(BaseCommand):
     help = "Adds the services that the catalog lacks. Never touches one that staff have edited or an import brought."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        searchable = services.search_refresh()
         outcome = seeding.seed()
         self._tell("added", outcome.added)
         self._tell("brought up to date", outcome.updated)
         self._tell("left as staff or an import made them", outcome.kept)
         self.stdout.write(f"{len(outcome.unchanged)} already as they should be.")
-        if searchable:
-            self.stdout.write(f"{searchable} services made searchable that an import had brought.")
 
     def _tell(self, what: str, names: list[str]) -> None:
         if names:

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from booking_service.api.request_id import bind_request_id
-from catalog.services import search_refresh
+from catalog.services import services_imported
 from monolith import repositories
 from monolith.importing import Import
 from monolith.report import Ledger, Outcome, Report
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         if work.wrote_anything():
             repositories.counters_recompute()
             repositories.service_counters_set(work.terms.names())
-            search_refresh()
+            services_imported()
         for check in results:
             verdict = "verified" if check.holds else f"DIFFERS: {check.found} here"
             self.stdout.write(f"{check.what}: {check.expected}, {verdict}")

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from django.db import connection
 
-from catalog import repositories, search
+from catalog import repositories
 from catalog.repositories import Shelf
 from tests.integration.catalog.documents import service_made
 
@@ -24,8 +24,7 @@ QUERIES: dict[str, Callable[[], Any]] = {
     "detail": lambda: repositories.active_service("wound-dressing"),
     "detail by id": lambda: repositories.active_service(str(ObjectId())),
     "resolve": lambda: repositories.service_named(["INJECTION", "INJECTION_IM"]),
-    "search": lambda: repositories.search_entries(search.query_runs("wound")),
-    "search of staff": lambda: repositories.ids_matching(search.query_runs("wound")),
+    "search": repositories.search_index,
     "page of a search": lambda: repositories.services_by_id([ObjectId()]),
     "history": lambda: repositories.changes_of(ObjectId(), 10),
     "most booked": lambda: repositories.most_booked(8),

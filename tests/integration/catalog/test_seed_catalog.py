@@ -7,7 +7,7 @@ from bson import json_util
 from django.core.management import call_command
 
 from catalog import seeding, services
-from catalog.models import SearchEntry, Service, ServiceChange
+from catalog.models import Service, ServiceChange
 from tests.integration.catalog.documents import EDITOR, wound_dressing
 
 
@@ -25,7 +25,7 @@ def snapshot() -> list[str]:
 def test_it_fills_an_empty_catalog_and_says_so() -> None:
     said = seed_catalog()
     assert said.startswith("28 added: INJECTION_IM, IV_DRIP")
-    assert Service.objects.mongo_count_documents({}) == SearchEntry.objects.mongo_count_documents({}) == 28
+    assert Service.objects.mongo_count_documents({}) == 28
     assert services.service_resolve("INJECTION").name == "INJECTION_IM"
 
 
@@ -68,13 +68,11 @@ def test_it_brings_untouched_rows_up_to_date(monkeypatch: Any) -> None:
     assert services.service_public("INJECTION_IM")["shortDescription"] == "A new text"
 
 
-def test_it_leaves_alone_what_an_import_brought_and_makes_it_searchable() -> None:
+def test_it_leaves_alone_what_an_import_brought() -> None:
     imported = wound_dressing(name="IV_DRIP", slug="wound-dressing", displayName="From the monolith")
     Service.objects.mongo_insert_one(imported)
 
     said = seed_catalog()
 
     assert "1 left as staff or an import made them: IV_DRIP" in said
-    assert "1 services made searchable" in said
-    assert services.services_search("monolith", skip=0, limit=5)[1] == 1
     assert services.service_resolve("WOUND_DRESSING").slug == "wound-dressing-2"

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import connection
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "monolith"
-OURS = ("patients", "nursebookings", "servicecatalogs", "slotclaims", "monolithquarantine", "servicesearch")
+OURS = ("patients", "nursebookings", "servicecatalogs", "slotclaims", "monolithquarantine")
 
 Lines = list[dict[str, Any]]
 

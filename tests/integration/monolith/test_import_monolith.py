@@ -16,6 +16,7 @@ from django.core.management import CommandError
 from django.db import connection
 from pymongo import MongoClient
 
+from catalog import services
 from monolith.repositories import target_identity
 from tests.benchmarks.population import write_export
 from tests.integration.monolith.conftest import SAMPLE, collection, everything, one, stored
@@ -126,10 +127,12 @@ def test_it_keeps_a_deactivated_patient_deactivated(run):
     assert stored("patients", DEACTIVATED)["isActive"] is False
 
 
-def test_it_makes_the_catalog_searchable(run):
+def test_it_shows_the_imported_services_at_once(run):
+    assert services.services_search("physio", skip=0, limit=5) == ([], 0)
+
     run()
 
-    assert collection("servicesearch").count_documents({}) == 7
+    assert services.services_search("physio", skip=0, limit=5)[1] == 2
 
 
 def test_it_sends_no_event_for_what_is_imported(run):
