@@ -7,6 +7,7 @@ and while `JWT_SECRET` is being replaced, tokens signed with `JWT_SECRET_PREVIOU
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ ALGORITHM = "HS256"
 # A token's signature is worth checking once; its expiry is checked at every use. About 1 kB each.
 SIGNATURES_REMEMBERED = 4096
 LONGEST_TOKEN = 4096
+CLOCKS_APART_SECONDS = 300  # how far another machine's clock may be ahead
 SERVICE_TYPE = "service"
 LONGEST_SERVICE_NAME = 100
 # What the monolith writes into `type`; a token without one may name anybody.
@@ -91,13 +93,24 @@ class CallerToken(Token):
 
     @property
     def issued_at(self) -> float:
-        """Seconds since the epoch; 0 where the token does not say, so that any later revocation ends it."""
+        """Seconds since the epoch; 0 where the token does not say, so that any later revocation ends it.
+
+        A time to come says nothing either: no revocation would ever be later.
+        """
         issued_at = self.get("iat", 0)
-        return issued_at if type(issued_at) in (int, float) else 0
+        known = type(issued_at) in (int, float) and issued_at <= time.time() + CLOCKS_APART_SECONDS
+        return issued_at if known else 0
 
     def verify(self) -> None:
         super().verify()
         self.verify_id()
+
+    def check_exp(self, claim: str = "exp", current_time: datetime | None = None) -> None:
+        """Raises TokenError for one that is past, and for one that is no time."""
+        try:
+            super().check_exp(claim, current_time)
+        except (TypeError, ValueError, OverflowError, OSError) as error:
+            raise TokenError("Token has no readable expiry") from error
 
     def verify_id(self) -> None:
         """Raises TokenError unless `id` is the text of an ObjectId."""
@@ -218,7 +231,8 @@ def service_name(text: str) -> str:
         claims = _backend(settings.SERVICE_SECRET).decode(text)
     except TokenBackendError as error:
         raise TokenError("Token is invalid") from error
-    if "exp" in claims and claims["exp"] <= datetime.now(UTC).timestamp():
+    expires = claims.get("exp", float("inf"))
+    if type(expires) not in (int, float) or expires <= datetime.now(UTC).timestamp():
         raise TokenError("Token is expired")
     name = claims.get("serviceName")
     if claims.get("type") != SERVICE_TYPE or not isinstance(name, str) or not 0 < len(name) <= LONGEST_SERVICE_NAME:

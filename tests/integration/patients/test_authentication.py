@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 import time
 
 import jwt
@@ -24,6 +27,13 @@ ADMIN = Caller(Role.ADMIN)
 
 def monolith_token(identity, **claims) -> str:
     return jwt.encode({"id": str(identity), "iat": int(time.time()), **claims}, settings.JWT_SECRET, algorithm="HS256")
+
+
+def signed_by_hand(claims, secret=settings.JWT_SECRET) -> str:
+    """As somebody with the secret could sign it who does not use a library."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in ({"alg": "HS256"}, claims)]
+    signature = hmac.digest(secret.encode(), b".".join(parts), "sha256")
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
 
 
 def another_process() -> None:
@@ -75,6 +85,28 @@ def test_tokens_of_the_monolith_end_with_their_switch(asha, settings):
     settings.ACCEPT_MONOLITH_TOKENS = False
     assert Api(monolith_token(asha.id))("GET", PROFILE).status_code == 401
     assert asha.api("GET", PROFILE).status_code == 200
+
+
+@pytest.mark.parametrize("exp", ["9999999999", "soon", 1e308, float("inf"), float("nan"), 10**400, [1], None, {}])
+def test_an_expiry_that_is_no_time_is_a_401(asha, exp):
+    own = jwt.decode(asha.token, options={"verify_signature": False})
+    for claims in ({**own, "exp": exp}, {"id": str(asha.id), "exp": exp}):
+        assert Api(signed_by_hand(claims))("GET", PROFILE).status_code == 401
+
+
+def test_a_services_expiry_that_is_no_time_is_a_401(settings):
+    claims = {"type": "service", "serviceName": "payments"}
+    for exp, status in ((time.time() + 60, 403), ("9999999999", 401), (True, 401), (time.time() - 1, 401)):
+        token = signed_by_hand({**claims, "exp": exp}, settings.SERVICE_SECRET)
+        assert Api(**{"X-Service-Token": token})("GET", PROFILE).status_code == status, exp
+
+
+@pytest.mark.parametrize("iat", [10**11, 1e308, float("inf"), True])
+def test_a_token_from_the_future_outlives_no_revocation(asha, iat):
+    api = Api(signed_by_hand({"id": str(asha.id), "iat": iat}))
+    assert api("GET", PROFILE).status_code == 200
+    asha.api("POST", "/api/patients/logout", {"refreshToken": asha.refresh_token, "everywhere": True})
+    assert api("GET", PROFILE).status_code == 401
 
 
 @pytest.mark.parametrize("type_", ["nurse", "service", "refresh", "doctor", ["patient"]])
