@@ -5,6 +5,7 @@ from io import BytesIO
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from gunicorn.http.errors import ParseException
 
 from booking_service.api.errors import InvalidInput, PayloadTooLarge
 from booking_service.api.exception_handler import response_for
@@ -25,9 +26,18 @@ class BodyLimitMiddleware:
         if (length or chunked) and not request.path_info.startswith(UNLIMITED):
             if length and not (length.isascii() and length.isdigit()):
                 return response_for(InvalidInput("Content-Length is not a number."))
-            if int(length or 0) > settings.API_BODY_LIMIT or (chunked and not _unchunk(request)):
+            if int(length or 0) > settings.API_BODY_LIMIT:
                 return response_for(PayloadTooLarge())
+            if chunked:
+                return self._unchunked(request)
         return self.get_response(request)
+
+    def _unchunked(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            fits = _unchunk(request)
+        except (ParseException, OSError):  # no chunks, trailers that are no headers, or a caller who went away
+            return response_for(InvalidInput("The chunks of the body cannot be read."))
+        return self.get_response(request) if fits else response_for(PayloadTooLarge())
 
 
 def _unchunk(request: HttpRequest) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
 
 from booking_service.devstack.servers import HOST
@@ -100,6 +101,18 @@ def test_it_reads_a_body_that_comes_in_chunks(web: Start) -> None:
 
     assert {error["field"] for error in small.json()["errors"]} == {"email", "password"}
     assert (large.status_code, large.json()["code"]) == (413, "BODY_TOO_LARGE")
+
+
+@pytest.mark.parametrize("chunks", [b"zz\r\n{}", b"-1\r\n{}", b"0x2\r\n{}", b"2\r\n{}\r\n0\r\nno header\r\n\r\n"])
+def test_it_refuses_chunks_that_are_none_and_reads_nothing_behind_them(web: Start, chunks: bytes) -> None:
+    running = web()
+    head = b"POST /api/patients/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    smuggled = b"\r\n0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    answer = raw(running, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + smuggled)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 def test_it_counts_all_processes_in_one_page(web: Start) -> None:
