@@ -3,6 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from booking_service.api.admin_only import nothing_on_site
+
 api = [
     path("patients", include("patients.urls")),
     path("bookings", include("bookings.urls")),
@@ -16,6 +18,7 @@ urlpatterns = [
     path("", include("booking_service.api.urls")),
     path("api/", include(api)),
     path("api/v1/", include((api, "v1"))),
+    path("admin/r/<path:anything>", nothing_on_site),
     path("admin/", admin.site.urls),
 ]
 

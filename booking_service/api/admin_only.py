@@ -9,12 +9,17 @@ from csp.middleware import CSPMiddleware
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.middleware.common import CommonMiddleware
 
 # The pages for people: the admin, and the documentation of the API.
 ADMIN = "/admin/"
 PAGES = (ADMIN, "/api/docs")
+
+
+def nothing_on_site(request: HttpRequest, **_: str) -> HttpResponse:
+    """In place of Django's "view on site": no document has a page of its own, and ids that are none were a 500 there."""
+    raise Http404
 
 
 class _Only:
