@@ -20,6 +20,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from booking_service.api.admin_filters import DeclaredFilters
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
 from bookings import reading, services, terms, visits
@@ -80,7 +81,7 @@ class MoneyFilter(admin.SimpleListFilter):
 
 
 @admin.register(Booking)
-class BookingAdmin(ModelAdmin):
+class BookingAdmin(DeclaredFilters, ModelAdmin):
     """Everything of a booking on one page; what is clinical is audited as it is shown."""
 
     list_display = ("visit", "status_shown", "starts_at", "patient", "service_provider", "money_shown", "created_at")

@@ -16,6 +16,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from booking_service.api.admin_filters import DeclaredFilters
+
 from .models import InboxMessage, OutboxEvent, Status
 from .receivers import REQUEST_REFUND, SEND_NOTIFICATION
 from .repositories import outbox_retry
@@ -25,7 +27,7 @@ COLOURS = {Status.WAITING: "warning", Status.SENT: "success", Status.DEAD: "dang
 RETRY_PERMISSION = "events.change_outboxevent"
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(DeclaredFilters, ModelAdmin):
     """Staff look; only actions change anything."""
 
     show_full_result_count = False

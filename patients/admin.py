@@ -14,6 +14,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
+from booking_service.api.admin_filters import DeclaredFilters
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
 from patients import services
@@ -79,7 +80,7 @@ class RefusalsAsMessages:
 
 
 @admin.register(Patient)
-class PatientAdmin(RefusalsAsMessages, ModelAdmin):
+class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
     """Looked up by exactly what one knows of a patient: anything vaguer would read the whole collection."""
 
     list_display = ("name", "email", "phone", "is_active", "created_at")
@@ -162,7 +163,7 @@ class PatientAdmin(RefusalsAsMessages, ModelAdmin):
 
 
 @admin.register(ClinicalAccess)
-class ClinicalAccessAdmin(ModelAdmin):
+class ClinicalAccessAdmin(DeclaredFilters, ModelAdmin):
     """The audit: to be read, by whoever may."""
 
     list_display = ("at", "actor_role", "actor_id", "actor_name", "action", "object_type", "object_id", "request_id")

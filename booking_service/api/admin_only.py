@@ -18,7 +18,7 @@ PAGES = (ADMIN, "/api/docs")
 
 
 def nothing_on_site(request: HttpRequest, **_: str) -> HttpResponse:
-    """In place of Django's "view on site": no document has a page of its own, and ids that are none were a 500 there."""
+    """In place of Django's "view on site": no document has such a page, and an id that is none was a 500 there."""
     raise Http404
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from bson import ObjectId
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
@@ -63,6 +64,46 @@ def test_no_token_opens_it(asha, path):
         answer = Client().get(path, headers=headers)
         assert answer.status_code == 302
         assert answer.headers["Location"].startswith(LOGIN)
+
+
+HIDDEN = (
+    "patients/patient/?password__startswith=argon2",
+    "patients/patient/?blood_group=O%2B",
+    "patients/patient/?is_active=1",
+    "patients/clinicalaccess/?request_id__startswith=a",
+    "bookings/booking/?scheduled_time=10:00",
+    "bookings/booking/?patient__gt=000000000000000000000000",
+    "events/outboxevent/?event_id__startswith=a",
+    "events/inboxmessage/?effect=paid",
+)
+FILTERS = (
+    "patients/clinicalaccess/?action__exact=read",
+    "bookings/booking/?status__exact=REQUESTED&money=paid",
+    "events/outboxevent/?condition=dead&lane__exact=broker",
+    "patients/patient/?q=asha%40example.com&o=1",
+)
+
+
+@pytest.mark.parametrize("query", HIDDEN)
+def test_a_list_answers_no_question_about_what_it_does_not_show(asha, staff, query):
+    assert staff(superuser=True).get(f"/admin/{query}").status_code == 400
+
+
+@pytest.mark.parametrize("query", FILTERS)
+def test_a_list_is_narrowed_by_its_own_filters(staff, query):
+    assert staff(superuser=True).get(f"/admin/{query}").status_code == 200
+
+
+def test_there_is_nothing_to_view_on_a_site(staff):
+    for path in ("r/1/1/", "r/zz/zz/", f"r/{ObjectId()}/{ObjectId()}/"):
+        assert staff(superuser=True).get(f"/admin/{path}").status_code == 404, path
+
+
+def test_a_sign_in_leads_to_the_admin_and_nowhere_else():
+    User.objects.create_superuser("root", password=PASSWORD)
+    for where in ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", ""):
+        answer = Client().post(LOGIN, {"username": "root", "password": PASSWORD, "next": where})
+        assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/"), where
 
 
 def test_its_pages_come_with_the_headers_that_browsers_heed(staff):
