@@ -18,6 +18,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
@@ -28,6 +29,8 @@ from catalog.forms import (
     EMBEDDED,
     CityForm,
     CityFormSet,
+    PlaceForm,
+    PlaceFormSet,
     QuestionForm,
     QuestionFormSet,
     RowForm,
@@ -165,15 +168,13 @@ class ServiceAdmin(FoundByText, ModelAdmin):
         "shown_price",
         "shown_minutes",
         "shown_active",
-        "is_featured",
-        "is_popular",
+        "shown_under",
         "shown_bookings",
     )
     list_filter = ("category", ActiveFilter, CityFilter, "is_featured", "is_popular")
     ordering = ("sort_order",)
     ordering_field, hide_ordering_field = "sort_order", True
     list_per_page = 50
-    show_full_result_count = False
     warn_unsaved_form = True
     compressed_fields = False
     actions = ("activate", "deactivate")
@@ -249,7 +250,7 @@ class ServiceAdmin(FoundByText, ModelAdmin):
     )
 
     class Media:
-        js = ("catalog/price_preview.js",)
+        js = ("catalog/price_preview.js", "catalog/row_order.js")
 
     # --- the list
     @display(description="Service", header=True, ordering="display_name")
@@ -271,9 +272,20 @@ class ServiceAdmin(FoundByText, ModelAdmin):
     def shown_active(self, service: Service) -> bool:
         return service.availability.is_active
 
+    @display(description="Also under", empty_value="")
+    def shown_under(self, service: Service) -> str | None:
+        marks = {"Featured": service.is_featured, "Popular": service.is_popular}
+        return ", ".join(name for name, is_set in marks.items() if is_set) or None
+
     @display(description="Bookings")
     def shown_bookings(self, service: Service) -> int:
         return service.stats.total_bookings if service.stats else 0
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return PlaceForm
+
+    def get_changelist_formset(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().get_changelist_formset(request, formset=PlaceFormSet, **kwargs)
 
     # --- saving
     def changeform_view(
@@ -358,16 +370,30 @@ class ServiceAdmin(FoundByText, ModelAdmin):
 
 def _shown(name: str, path: str) -> Callable[[Any, Service], Any]:
     """How those who may only look see a field that is the form's own."""
+    field = ServiceForm.base_fields[name]
+    labels = dict(getattr(field, "choices", ()))
+    nothing = NOTHING_MEANS.get(name)
 
     def value(_admin: ServiceAdmin, service: Service) -> Any:
         found = value_at(service, path)
-        return ", ".join(str(item) for item in found) if isinstance(found, list) else found
+        if isinstance(found, list):
+            return "\n".join(str(labels.get(item, item)) for item in found) or nothing
+        return nothing if found is None else labels.get(found, found)
 
-    field = ServiceForm.base_fields[name]
     return display(description=field.label, boolean=isinstance(field, forms.BooleanField))(value)
 
 
+# What an empty field means, where it is not simply nothing.
+NOTHING_MEANS = {
+    "days": "Every day",
+    "min_age": "Any",
+    "max_age": "Any",
+    "capacity_per_slot": "As many as there are providers",
+}
+
 LABELS = {document_path(path): str(ServiceForm.base_fields[name].label) for name, path in EMBEDDED.items()} | {
+    "pricing.currency": "Currency",
+    "pricing.packageDetails.pricePerSession": "Price per session",
     "pricing.surgePricing.surgeHours": "Surge windows",
     "availability.availableCities": "Cities",
     "faqs": "Questions patients ask",
@@ -385,12 +411,15 @@ for _name, _path in EMBEDDED.items():
 class ServiceChangeAdmin(FoundByText, ModelAdmin):
     """The history of all services; nobody writes it by hand."""
 
-    list_display = ("at", "service_link", "action", "actor", "shown_changes")
+    list_display = ("shown_at", "service_link", "action", "actor", "shown_changes")
     list_filter = ("action",)
     service_field = "service"
     ordering = ("-at",)
     list_display_links = None
-    show_full_result_count = False
+
+    @display(description="When", ordering="at")
+    def shown_at(self, change: ServiceChange) -> str:
+        return f"{localtime(change.at):%-d %b %Y, %H:%M}"
 
     @display(description="Service")
     def service_link(self, change: ServiceChange) -> str:

@@ -31,7 +31,7 @@ def _leaves(document: Document, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return "; ".join(_text(item) for item in value)
+        return "\n".join(_text(item) for item in value)
     if isinstance(value, Mapping):
         return " - ".join(_text(part) for name, part in value.items() if name != "_id")
     if isinstance(value, bool):

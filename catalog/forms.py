@@ -40,7 +40,7 @@ CHANGED_MEANWHILE = (
 class LinesField(forms.CharField):
     """A list of texts, one a line."""
 
-    def __init__(self, *, rows: int = 3, longest: int = 300, **options: Any) -> None:
+    def __init__(self, *, rows: int = 5, longest: int = 300, **options: Any) -> None:
         self.longest = longest
         widget = widgets.UnfoldAdminTextareaWidget(attrs={"rows": rows})
         super().__init__(required=False, widget=widget, **{"max_length": 10_000, **options})
@@ -341,14 +341,47 @@ def show_fault(form: forms.BaseForm, name: str | None, fault: FieldError) -> Non
         form.add_error(name, ValidationError(fault.message, code=fault.code))
 
 
+class PlaceForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
+    """A service's place in the list, which staff change by dragging; PlaceFormSet decides what it becomes."""
+
+    class Meta:
+        model = Service
+        fields = ("sort_order",)
+
+    def has_changed(self) -> bool:
+        return bool(self.instance.sort_order != self.initial["sort_order"])
+
+
+class PlaceFormSet(forms.BaseModelFormSet):  # type: ignore[type-arg]  # as above
+    """The services that the list shows, perhaps a page or a part of all: they change places among themselves.
+
+    The browser numbers what it shows from 0 after a drag, wherever in the catalog that is.
+    """
+
+    def clean(self) -> None:
+        super().clean()
+        if any(self.errors):
+            return
+        posted = [form.cleaned_data["sort_order"] for form in self.forms]
+        before = [form.initial["sort_order"] or 0 for form in self.forms]
+        if posted == before:
+            return
+        in_order = sorted(self.forms, key=lambda form: int(form.cleaned_data["sort_order"]))
+        place = -1
+        for form, free in zip(in_order, sorted(before), strict=True):
+            place = max(place + 1, free)  # an import may have left several in one place
+            form.instance.sort_order = place
+
+
 class RowForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     """One row. Left blank, it is as if it were not there; what is missing in it the rules of the catalog say."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.empty_permitted, self.use_required_attribute = True, False
-        for field in self.fields.values():
+        for name, field in self.fields.items():
             field.required = False
+            field.label = (self._meta.labels or {}).get(name, field.label)  # of declared fields, Django leaves it out
 
     def row(self) -> Any:
         """What the list of the service holds for it."""
@@ -356,12 +389,12 @@ class RowForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
 
 
 class SurgeWindowForm(RowForm):
-    start = clock(label="From")
-    end = clock(label="Until")
+    start, end = clock(), clock()
 
     class Meta:
         model = SurgeWindow
         fields = ("start", "end")
+        labels = {"start": "From", "end": "Until"}
 
 
 class QuestionForm(RowForm):
@@ -375,11 +408,12 @@ class QuestionForm(RowForm):
 
 
 class CityForm(RowForm):
-    name = words(label="City", max_length=100)
+    name = words(max_length=100)
 
     class Meta:
         model = Availability  # a city is a text in it, not a record
         fields = ()
+        labels = {"name": "City"}
 
     def row(self) -> str:
         return " ".join(self.cleaned_data.get("name", "").split())

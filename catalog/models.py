@@ -12,6 +12,8 @@ from booking_service.djongo.documents import Document
 from booking_service.djongo.indexes import DocumentIndex
 from catalog.rules import Category, SkillLevel
 
+# What can happen to a service, as its history says it.
+ACTIONS = ("CREATED", "SEEDED", "COPIED", "UPDATED", "ACTIVATED", "DEACTIVATED", "MOVED")
 ANY_CASE = {"locale": "en", "strength": 2}  # the collation in which BANGALORE and bangalore are one
 
 
@@ -210,7 +212,7 @@ class ServiceChange(Document):
 
     service = ObjectIdField()
     service_name = models.CharField(max_length=60, db_column="serviceName")
-    action = models.CharField(max_length=20)
+    action = models.CharField(max_length=20, choices=[(action, action.capitalize()) for action in ACTIONS])
     actor = models.CharField(max_length=150)
     role = models.CharField(max_length=20)
     at = models.DateTimeField("when")

@@ -95,7 +95,7 @@ def _document(row: Document, category: Category, place: int) -> Document:
         },
         "providerInstructions": row.get("provider", []),
         "seo": {
-            "metaTitle": f"{row['display_name']} at home",
+            "metaTitle": f"{row['display_name'].removesuffix(' at home')} at home",
             "metaDescription": row["short"],
             "keywords": row["keywords"],
         },

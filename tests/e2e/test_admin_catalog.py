@@ -149,6 +149,34 @@ def deactivate(page: Page, site: str, name: str) -> None:
     expect(page.get_by_text("1 deactivated")).to_be_visible()
 
 
+def questions(page: Page) -> list[str]:
+    """What the rows of questions ask, in the order in which they would be posted."""
+    fields = page.locator("#faqs-group tbody.form-group:not(.empty-form) input[type=text]")
+    by_name = {str(field.get_attribute("name")): field.input_value() for field in fields.all()}
+    return [by_name[f"faqs-{number}-question"] for number in range(len(by_name))]
+
+
+def test_it_lets_staff_order_rows_by_mouse_and_by_keys(site: str, browser: Browser) -> None:
+    page = signed_in(browser, site, "asha")
+    page.goto(f"{site}/admin/catalog/service/?q=iv+drip")
+    page.get_by_role("link", name="IV drip").first.click()
+    handles = page.locator("#faqs-group .row-handle:visible")
+    expect(handles).to_have_count(3)
+    first, second, third = questions(page)
+
+    handles.nth(2).drag_to(handles.nth(0), target_position={"x": 5, "y": 2})
+    assert questions(page) == [third, first, second]
+    handles.nth(0).press("ArrowDown")
+    assert questions(page) == [first, third, second]
+    add_row(page, "faqs", 3, question="New?", answer="Yes.")
+    handles.nth(3).press("ArrowUp")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+
+    faqs = service(site, "iv-drip").json()["data"]["faqs"]
+    assert [faq["question"] for faq in faqs] == [first, third, "New?", second]
+
+
 def test_it_tells_the_second_of_two_editors_what_happened(site: str, browser: Browser) -> None:
     pages = [signed_in(browser, site, name) for name in ("asha", "ben")]
     for page in pages:

@@ -1,0 +1,82 @@
+"""The order that staff give: of services in the list, and of the rows in a service."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import Client
+
+from catalog import services
+from catalog.models import Service, ServiceChange
+from tests.integration.catalog.documents import service_made
+from tests.integration.catalog.test_admin import SERVICES, form, rows, saved, signed_in
+
+
+@pytest.fixture
+def editor() -> Client:
+    return signed_in("Catalog editors")
+
+
+def dragged(editor: Client, *names: str, query: str = "") -> None:
+    """Save the list as the browser does after a drag: what it shows is numbered from 0, in the order of `names`."""
+    page = editor.get(f"{SERVICES}{query}").content.decode()
+    shown = re.findall(r'name="form-(\d+)-_id" value="(\w+)"', page)
+    by_id = {str(service["_id"]): service["name"] for service in Service.objects.mongo_find({}, {"name": 1})}
+    posted = {"form-TOTAL_FORMS": str(len(shown)), "form-INITIAL_FORMS": str(len(shown)), "_save": "Save"}
+    for index, service_id in shown:
+        posted[f"form-{index}-_id"] = service_id
+        posted[f"form-{index}-sort_order"] = str(names.index(by_id[service_id]))
+    assert editor.post(f"{SERVICES}{query}", posted).status_code == 302
+
+
+def order() -> list[str]:
+    found, _ = services.services_page(services.Shelf(), skip=0, limit=100)
+    return [service["name"] for service in found]
+
+
+def test_it_moves_services_of_a_filtered_list_among_themselves(editor: Client) -> None:
+    for place, name in enumerate(("N_FIRST", "P_FIRST", "N_SECOND", "P_SECOND", "N_LAST"), 5):
+        service_made(name, sortOrder=place, category="NURSING" if name[0] == "N" else "PHYSIOTHERAPY")
+
+    dragged(editor, "N_LAST", "N_FIRST", "N_SECOND", query="?category__exact=NURSING")
+
+    assert order() == ["N_LAST", "P_FIRST", "N_FIRST", "P_SECOND", "N_SECOND"]
+    assert ServiceChange.objects.mongo_count_documents({"action": "MOVED"}) == 3
+
+
+def test_it_moves_services_of_a_later_page_among_themselves(editor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.admin.ServiceAdmin.list_per_page", 2)
+    for place, name in enumerate(("FIRST", "SECOND", "THIRD", "FOURTH")):
+        service_made(name, sortOrder=place)
+
+    dragged(editor, "FOURTH", "THIRD", query="?p=2")
+
+    assert order() == ["FIRST", "SECOND", "FOURTH", "THIRD"]
+
+
+def test_it_parts_services_that_share_a_place(editor: Client) -> None:
+    for name in ("FIRST", "SECOND", "THIRD"):
+        service_made(name, sortOrder=0)
+
+    dragged(editor, "THIRD", "FIRST", "SECOND")
+
+    assert order() == ["THIRD", "FIRST", "SECOND"]
+
+
+def test_it_records_nothing_when_nothing_was_moved(editor: Client) -> None:
+    service_made("FIRST", sortOrder=0), service_made("SECOND", sortOrder=1)
+
+    dragged(editor, "FIRST", "SECOND")
+
+    assert ServiceChange.objects.mongo_count_documents({"action": "MOVED"}) == 0
+
+
+def test_it_keeps_the_rows_of_a_service_in_the_order_in_which_they_are_posted(editor: Client) -> None:
+    service_id = service_made("NIGHT_NURSING", faqs=[{"question": "Who?", "answer": "A nurse."}])
+    questions = [{"question": "When?", "answer": "At night."}, {"question": "Who?", "answer": "A nurse."}]
+
+    response = editor.post(f"{SERVICES}{service_id}/change/", form(**rows("faqs", *questions)))
+
+    assert response.status_code == 302
+    assert saved()["faqs"] == questions
