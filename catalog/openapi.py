@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
+from booking_service.api.schema import obj
 from catalog.rules import Category, SkillLevel
 from catalog.search import LONGEST_QUERY
 
@@ -17,12 +18,6 @@ WHOLE: Schema = {"type": "integer"}
 FLAG: Schema = {"type": "boolean"}
 CLOCK: Schema = {"type": "string", "description": "HH:MM, local time"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
-
-
-def record(required: str = "", **properties: Schema) -> Schema:
-    """An object; `required` names the properties that are always there."""
-    schema: Schema = {"type": "object", "properties": properties}
-    return schema | {"required": required.split()} if required else schema
 
 
 def rows(items: Schema) -> Schema:
@@ -37,10 +32,10 @@ def instant() -> Schema:
     return {"type": "string", "format": "date-time"}
 
 
-HOURS = record("start end", start=CLOCK, end=CLOCK)
-PACKAGE = record("sessions totalPrice", sessions=WHOLE, duration=WHOLE, pricePerSession=NUMBER, totalPrice=NUMBER)
-SURGE = record("enabled", enabled=FLAG, surgeMultiplier=NUMBER, surgeHours=rows(HOURS))
-SERVICE = record(
+HOURS = obj("start end", start=CLOCK, end=CLOCK)
+PACKAGE = obj("sessions totalPrice", sessions=WHOLE, duration=WHOLE, pricePerSession=NUMBER, totalPrice=NUMBER)
+SURGE = obj("enabled", enabled=FLAG, surgeMultiplier=NUMBER, surgeHours=rows(HOURS))
+SERVICE = obj(
     "_id name slug category displayName pricing serviceDetails availability",
     _id={"type": "string", "pattern": "^[0-9a-f]{24}$"},
     name=TEXT,
@@ -50,8 +45,8 @@ SERVICE = record(
     displayName=TEXT,
     shortDescription=TEXT,
     longDescription=TEXT,
-    pricing=record("basePrice currency", basePrice=NUMBER, currency=TEXT, packageDetails=PACKAGE, surgePricing=SURGE),
-    serviceDetails=record(
+    pricing=obj("basePrice currency", basePrice=NUMBER, currency=TEXT, packageDetails=PACKAGE, surgePricing=SURGE),
+    serviceDetails=obj(
         "duration skillLevel",
         duration=WHOLE | {"description": "minutes"},
         skillLevel=choice(SkillLevel),
@@ -59,7 +54,7 @@ SERVICE = record(
         suppliesNeeded=TEXTS,
         certificationRequired=TEXTS,
     ),
-    availability=record(
+    availability=obj(
         "isActive",
         isActive=FLAG,
         availableCities=TEXTS,
@@ -68,23 +63,23 @@ SERVICE = record(
         closedDates=rows(instant()),
         capacityPerSlot=WHOLE,
     ),
-    requirements=record(
+    requirements=obj(
         prescriptionRequired=FLAG, advanceBookingHours=WHOLE, minAge=WHOLE, maxAge=WHOLE, contraindications=TEXTS
     ),
     included=TEXTS,
     notIncluded=TEXTS,
-    faqs=rows(record("question answer", question=TEXT, answer=TEXT)),
-    patientInstructions=record(beforeService=TEXTS, duringService=TEXTS, afterService=TEXTS),
+    faqs=rows(obj("question answer", question=TEXT, answer=TEXT)),
+    patientInstructions=obj(beforeService=TEXTS, duringService=TEXTS, afterService=TEXTS),
     providerInstructions=TEXTS,
-    stats=record(totalBookings=WHOLE, avgRating=NUMBER, totalReviews=WHOLE),
-    seo=record(metaTitle=TEXT, metaDescription=TEXT, keywords=TEXTS),
+    stats=obj(totalBookings=WHOLE, avgRating=NUMBER, totalReviews=WHOLE),
+    seo=obj(metaTitle=TEXT, metaDescription=TEXT, keywords=TEXTS),
     isFeatured=FLAG,
     isPopular=FLAG,
     sortOrder=WHOLE,
     createdAt=instant(),
     updatedAt=instant(),
 )
-QUOTE = record(
+QUOTE = obj(
     "startsAt basePrice platformFee gst totalAmount currency surgeApplied surgeMultiplier packageDetails",
     startsAt=instant() | {"description": "the instant the price is for"},
     basePrice=NUMBER | {"description": "with the surge in it"},
@@ -96,25 +91,14 @@ QUOTE = record(
     surgeMultiplier=NUMBER,
     packageDetails=PACKAGE | {"nullable": True},
 )
-PAGINATION = record("page limit total pages", page=WHOLE, limit=WHOLE, total=WHOLE, pages=WHOLE)
+SERVICES = rows(SERVICE)
 
-ONE_SERVICE = record("success data", success=FLAG, data=SERVICE)
-SERVICES = record("success count data", success=FLAG, count=WHOLE, data=rows(SERVICE))
-SERVICE_PAGE = record(
-    "success count pagination data", success=FLAG, count=WHOLE, pagination=PAGINATION, data=rows(SERVICE)
-)
-ONE_QUOTE = record("success data", success=FLAG, data=QUOTE)
-
-PAGE = [
-    OpenApiParameter("page", {"type": "integer", "minimum": 1}),
-    OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 100}),
-]
-POPULAR = [OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 100})]
-SHELF = [
+POPULAR = OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 100})
+SHELF = (
     OpenApiParameter("city", {"type": "string", "maxLength": 100}, description="in any case"),
     OpenApiParameter("featured", bool),
     OpenApiParameter("popular", bool),
-]
-CATEGORY = [OpenApiParameter("category", choice(Category), description="in any case")]
-QUERY = [OpenApiParameter("q", {"type": "string", "minLength": 1, "maxLength": LONGEST_QUERY}, required=True)]
-INSTANT = [OpenApiParameter("at", instant(), description="with an offset or Z; now if left out")]
+)
+CATEGORY = OpenApiParameter("category", choice(Category), description="in any case")
+QUERY = OpenApiParameter("q", {"type": "string", "minLength": 1, "maxLength": LONGEST_QUERY}, required=True)
+AT = OpenApiParameter("at", instant(), description="with an offset or Z; now if left out")

@@ -12,12 +12,12 @@ from hashlib import blake2b
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from booking_service.api.conditional import etag_for, is_known, not_modified
 from booking_service.api.pagination import Page, page_from, pagination
 from booking_service.api.renderers import encode
+from booking_service.api.schema import documents
 from booking_service.api.views import ServiceViewSet
 from catalog import openapi, queries, services
 from catalog.cache import catalog_cache
@@ -62,30 +62,30 @@ class CatalogViewSet(ServiceViewSet):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(parameters=[*openapi.CATEGORY, *openapi.SHELF, *openapi.PAGE], responses=openapi.SERVICE_PAGE)
+    @documents(openapi.SERVICES, parameters=(openapi.CATEGORY, *openapi.SHELF), paginated=True, counted=True)
     def list(self, request: Request) -> HttpResponse:
         """Active services by sort order, then most booked."""
         return self._page_of(request, queries.shelf_from(request.query_params))
 
-    @extend_schema(parameters=[*openapi.SHELF, *openapi.PAGE], responses=openapi.SERVICE_PAGE)
+    @documents(openapi.SERVICES, parameters=openapi.SHELF, paginated=True, counted=True)
     def category(self, request: Request, category: str) -> HttpResponse:
         """Active services of one category."""
         query = request.query_params.copy()
         query["category"] = category
         return self._page_of(request, queries.shelf_from(query))
 
-    @extend_schema(responses=openapi.SERVICES)
+    @documents(openapi.SERVICES, counted=True)
     def featured(self, request: Request) -> HttpResponse:
         """At most six services that we put first."""
         return answered(request, "featured", lambda: _listed(services.services_featured()))
 
-    @extend_schema(parameters=openapi.POPULAR, responses=openapi.SERVICES)
+    @documents(openapi.SERVICES, parameters=(openapi.POPULAR,), counted=True)
     def popular(self, request: Request) -> HttpResponse:
         """Popular services, most booked first."""
         limit = queries.popular_limit_from(request.query_params)
         return answered(request, f"popular:{limit}", lambda: _listed(services.services_popular(limit=limit)))
 
-    @extend_schema(parameters=[*openapi.QUERY, *openapi.PAGE], responses=openapi.SERVICE_PAGE)
+    @documents(openapi.SERVICES, parameters=(openapi.QUERY,), paginated=True, counted=True)
     def search(self, request: Request) -> HttpResponse:
         """Active services that hold the text literally, best match first."""
         text, page = queries.search_text_from(request.query_params), page_from(request)
@@ -95,12 +95,12 @@ class CatalogViewSet(ServiceViewSet):
 
         return answered(request, f"search:{page.number}:{page.limit}:{text}", build)
 
-    @extend_schema(responses=openapi.ONE_SERVICE)
+    @documents(openapi.SERVICE)
     def retrieve(self, request: Request, key: str) -> HttpResponse:
         """One active service by id, slug or name."""
         return answered(request, f"service:{key}", lambda: {"success": True, "data": services.service_public(key)})
 
-    @extend_schema(parameters=openapi.INSTANT, responses=openapi.ONE_QUOTE)
+    @documents(openapi.QUOTE, parameters=(openapi.AT,))
     def pricing(self, request: Request, key: str) -> HttpResponse:
         """What a booking of a visit that starts at `at` is charged."""
         at, service = queries.instant_from(request.query_params), services.service_find(key)

@@ -5,7 +5,7 @@ and the security schemes are added here, so that no view repeats them.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -186,7 +186,7 @@ class ServiceSchema(AutoSchema):
         return [{name: []} for name in SECURITY_SCHEMES] if self.view.get_authenticators() else []
 
     def get_override_parameters(self) -> list[Any]:
-        given = [*super().get_override_parameters(), *self._documented.parameters]
+        given = list(self._documented.parameters)
         if self._documented.paginated:
             given.extend(PAGE_PARAMETERS)
         if hasattr(self._view_method, "idempotent"):
@@ -225,11 +225,10 @@ class ServiceSchema(AutoSchema):
         return dict(sorted({**self._refusals(), **self._successes()}.items()))
 
     def _successes(self) -> Json:
-        operation, given = self._documented, self.get_response_serializers()
-        schema = given if isinstance(given, Mapping) and "type" in given else None
-        if schema is None and operation.bare:
+        operation = self._documented
+        if operation.bare:
             schema = operation.data
-        elif schema is None:
+        else:
             schema = envelope_schema(operation.data, paginated=operation.paginated, counted=operation.counted)
         return {
             str(status): {"description": HTTPStatus(status).phrase, "content": {JSON: {"schema": schema}}}
@@ -237,7 +236,7 @@ class ServiceSchema(AutoSchema):
         }
 
     def get_response_serializers(self) -> Any:
-        """What ``extend_schema(responses=…)`` names, where a view uses that; nothing is guessed."""
+        """Nothing is guessed: ``documents`` says it."""
         return None
 
     def _refusals(self) -> Json:
