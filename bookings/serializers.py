@@ -19,6 +19,7 @@ from booking_service.api.serializers import (
     ObjectIdField,
     RegexField,
     StrictSerializer,
+    TextField,
     URLField,
     ValidationError,
 )
@@ -35,6 +36,11 @@ TWO_TIMES = "startsAt is not the time that scheduledDate and scheduledTime mean.
 def text(length: int, **options: Any) -> CharField:
     """An optional text; an empty one is as good as none, but is kept."""
     return CharField(**{"max_length": length, "required": False, "allow_blank": True, **options})
+
+
+def lines(length: int) -> TextField:
+    """An optional text of several lines."""
+    return TextField(max_length=length, required=False, allow_blank=True)
 
 
 def texts(length: int, most: int = 30) -> ListField:
@@ -70,11 +76,11 @@ class ServiceLocationInput(StrictSerializer):
     contactPerson = text(100)
     contactPhone = RegexField(r"\A[6-9][0-9]{9}\Z", max_length=10, required=False)
     floorNumber = text(20)
-    additionalDirections = text(500)
+    additionalDirections = lines(500)
 
 
 class ServiceDetailsInput(StrictSerializer):
-    description = text(1000)
+    description = lines(1000)
     injectionType = text(100)
     medicineToBeAdministered = text(200)
     medicineName = text(200)
@@ -82,12 +88,12 @@ class ServiceDetailsInput(StrictSerializer):
     woundType = text(100)
     bodyPart = text(100)
     painArea = text(100)
-    diagnosis = text(500)
-    symptoms = text(1000)
+    diagnosis = lines(500)
+    symptoms = lines(1000)
     duration = text(100)
     frequency = text(100)
-    specialInstructions = text(1000)
-    notes = text(1000)
+    specialInstructions = lines(1000)
+    notes = lines(1000)
 
 
 class PatientConditionInput(StrictSerializer):
@@ -95,11 +101,11 @@ class PatientConditionInput(StrictSerializer):
     mobility = text(50)
     consciousness = text(50)
     urgency = text(50)
-    diagnosis = text(500)
-    symptoms = text(1000)
+    diagnosis = lines(500)
+    symptoms = lines(1000)
     allergies = texts(100)
     medications = texts(100)
-    notes = text(1000)
+    notes = lines(1000)
 
 
 class PatientDetailsInput(StrictSerializer):
@@ -169,7 +175,7 @@ class BookingChanges(TimeInput):
     patientDetails = PatientDetailsInput(required=False)
     prescriptionUrl = URLField(max_length=500, required=False)
     paymentMethod = ChoiceField(["ONLINE", "CASH", "INSURANCE"], required=False)
-    specialRequirements = text(1000)
+    specialRequirements = lines(1000)
     isPackage = BooleanField(required=False)
     packageDetails = PackageDetailsInput(required=False)
     estimatedDuration = IntegerField(min_value=1, max_value=1440, required=False)
@@ -193,7 +199,7 @@ class BookingInput(BookingChanges):
 
 
 class RescheduleInput(TimeInput):
-    reason = text(REASON)
+    reason = lines(REASON)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs = super().validate(attrs)
@@ -203,7 +209,7 @@ class RescheduleInput(TimeInput):
 
 
 class ReasonInput(StrictSerializer):
-    reason = text(REASON)
+    reason = lines(REASON)
 
 
 class NoShowInput(ReasonInput):
@@ -224,7 +230,7 @@ class VitalsInput(StrictSerializer):
     spo2 = NumberField(min_value=0, max_value=100, required=False)
     bloodSugar = NumberField(min_value=0, max_value=2000, required=False)
     weight = NumberField(min_value=0, max_value=700, required=False)
-    notes = text(500)
+    notes = lines(500)
 
 
 class MedicineInput(StrictSerializer):
@@ -240,11 +246,11 @@ class ReportInput(StrictSerializer):
     vitalsChecked = VitalsInput(required=False)
     proceduresDone = texts(200)
     medicinesAdministered = ListField(child=MedicineInput(), max_length=30, required=False)
-    observations = text(2000)
-    recommendations = text(2000)
+    observations = lines(2000)
+    recommendations = lines(2000)
     followUpRequired = BooleanField(required=False)
     followUpDate = text(40)
-    followUp = text(500)
+    followUp = lines(500)
     photos = ListField(child=URLField(max_length=500), max_length=10, required=False)
 
 
@@ -266,7 +272,7 @@ def service_report(body: Any) -> dict[str, Any]:
 
 class ReviewInput(StrictSerializer):
     stars = IntegerField(min_value=1, max_value=5)
-    review = text(1000)
+    review = lines(1000)
     punctuality = IntegerField(min_value=1, max_value=5, required=False)
     professionalism = IntegerField(min_value=1, max_value=5, required=False)
     skillLevel = IntegerField(min_value=1, max_value=5, required=False)

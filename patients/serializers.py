@@ -24,6 +24,10 @@ def text(longest: int = 200, *, required: bool = False) -> serializers.CharField
     return serializers.CharField(max_length=longest, required=required, allow_blank=not required)
 
 
+def lines(longest: int) -> serializers.TextField:
+    return serializers.TextField(max_length=longest, required=False, allow_blank=True)
+
+
 def phone_number(**options: Any) -> serializers.RegexField:
     return serializers.RegexField(PHONE, max_length=10, **options)
 
@@ -81,6 +85,7 @@ class BirthdayField(DayField):
 class PasswordField(serializers.CharField):
     """A new password: 8 characters or more, with a lower case and an upper case letter and a digit. Not trimmed."""
 
+    unseen = None  # nobody reads it
     default_error_messages = {"too_simple": "Use a lower case letter, an upper case letter and a digit."}
 
     def __init__(self, **options: Any) -> None:
@@ -96,6 +101,8 @@ class PasswordField(serializers.CharField):
 
 class AnyPasswordField(serializers.CharField):
     """A password to be compared, whatever the rules were when it was chosen."""
+
+    unseen = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=LONGEST_PASSWORD, trim_whitespace=False, **options)
@@ -177,7 +184,7 @@ class ConditionInput(serializers.StrictSerializer):
     name = text(required=True)
     severity = WordField(SEVERITIES, required=False)
     diagnosedDate = DayField(required=False)  # noqa: N815
-    notes = text(1000)
+    notes = lines(1000)
 
 
 class AllergyInput(serializers.StrictSerializer):
@@ -199,7 +206,7 @@ class SurgeryInput(serializers.StrictSerializer):
     name = text(required=True)
     date = DayField(required=False)
     hospital = text()
-    notes = text(1000)
+    notes = lines(1000)
 
 
 class FamilyIllnessInput(serializers.StrictSerializer):

@@ -4,10 +4,11 @@ A drop-in for ``rest_framework.serializers``: the names that it gives are here, 
 (DRF would take ``true`` for "1" and 5 for "5", and drop keys it does not know).
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from bson import ObjectId
 from django.core.validators import RegexValidator
@@ -42,6 +43,7 @@ __all__ = [
     "Serializer",
     "SerializerMethodField",
     "StrictSerializer",
+    "TextField",
     "URLField",
     "ValidationError",
 ]
@@ -50,17 +52,47 @@ INT64 = 2**63  # what MongoDB and JSON readers can hold
 UNKNOWN_KEY = "This key is not known here."
 
 
+# Controls, and what turns, breaks or pads text without being seen: two names that look the same must be the same. The
+# joiners U+200C and U+200D are no such thing: Indic scripts and Persian are not written right without them.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+# Several lines may have tabs, breaks and marks of direction, but nothing that shows 01 mg where 10 mg is written.
+_UNSEEN_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
 class CharField(serializers.CharField):
-    """Text, and only text."""
+    """Text, and only text, of one line and without characters that nobody sees."""
+
+    default_error_messages = {"unseen_character": "Leave out control characters and marks that nobody sees."}
+    unseen: ClassVar[re.Pattern[str] | None] = _UNSEEN
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        text = super().to_internal_value(data)
+        if self.unseen is not None and not text.isprintable() and self.unseen.search(text):
+            self.fail("unseen_character")
+        return text
+
+
+class TextField(CharField):
+    """Text of several lines."""
+
+    unseen = _UNSEEN_IN_LINES
 
 
 class EmailField(CharField, serializers.EmailField):
-    """An email address."""
+    """An email address, in ASCII: letters that look like others, or fold into them, make no second account."""
+
+    default_error_messages = {"not_ascii": "Give the address in ASCII; a domain in another script as xn--…"}
+
+    def to_internal_value(self, data: Any) -> str:
+        address = super().to_internal_value(data)
+        if not address.isascii():
+            self.fail("not_ascii")
+        return address
 
 
 class ChoiceField(serializers.ChoiceField):

@@ -169,6 +169,47 @@ def test_it_does_not_guess_types(client: Client, field: str, value: Any) -> None
     assert field in fields(response)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\u202eb",
+        "a\u2066b",
+        "a\u200fb",
+        "a\u200bb",
+        "a\x1b[31m",
+        "a\nb",
+        "a\tb",
+        "a\x85b",
+        "a\u2028b",
+        "\ufeffab",
+        "a\U000e0041",
+    ],
+)
+def test_it_takes_no_character_that_nobody_sees(client: Client, name: str) -> None:
+    response = client.post("/sample", json.dumps({"name": name}), content_type=JSON)
+
+    assert response.status_code == 400
+    assert fields(response) == {"name": "UNSEEN_CHARACTER"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Asha Rao",
+        "क्\u200dष",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "O\u2019Brien-Ólafsdóttir",
+        "ஆஷா",
+        "👩\u200d⚕️",
+        "a\xa0b",
+    ],
+)
+def test_it_takes_every_script_as_it_is_written(client: Client, name: str) -> None:
+    response = client.post("/sample", json.dumps({"name": name}), content_type=JSON)
+
+    assert response.json()["data"]["name"] == name
+
+
 def test_it_renders_documents_as_they_are_stored(client: Client) -> None:
     body = {"name": "x", "visits": 2.0, "price": 678.5, "at": "2026-01-01T10:00:00.123456+05:30", "provider": "a" * 24}
     response = client.post("/sample", json.dumps(body), content_type=JSON)

@@ -59,6 +59,27 @@ def test_an_email_address_and_a_phone_number_are_one_account_each(api, changed, 
     assert OutboxEvent.objects.count() == events
 
 
+@pytest.mark.parametrize(
+    "email",
+    [
+        "\u212airan@example.com",
+        "a\u017fha@example.com",
+        "\u0430sha@example.com",
+        "\uff41sha@example.com",
+        "asha@\uff45xample.com",
+        "asha@\u0435xample.com",
+        "asha@ex\u202eample.com",
+        "asha@ex\u200bample.com",
+        "asha@example.com.",
+    ],
+)
+def test_letters_that_only_look_like_others_make_no_second_account(api, email):
+    answer = api("POST", URL, GIVEN | {"email": email})
+
+    assert (answer.status_code, answer.body["errors"][0]["field"]) == (400, "email")
+    assert Patient.objects.mongo_count_documents({}) == 0
+
+
 def test_of_many_at_once_one_gets_the_email_address(api):
     start, answers = threading.Barrier(8), []
 

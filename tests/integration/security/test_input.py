@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from booking_service.api.serializers import TextField, ValidationError
 from patients.models import Patient
 from tests.factories import service_made
 from tests.integration.patients.callers import Api
@@ -39,6 +40,8 @@ ONLY_TEXT = (
     "%00",
 )
 ROUTES = dict(bodies())
+# Compared, never shown: any character will do.
+SECRETS = {"password", "currentPassword", "newPassword"}
 QUERIES = {
     "GET /api/bookings": ("page", "limit", "status", "serviceType", "from", "to", "sort"),
     "GET /api/bookings/upcoming": ("page", "limit"),
@@ -130,6 +133,18 @@ def test_keys_that_nobody_asked_for_are_refused(world, route):
         answer = world.apis[who](method, path, orjson.dumps({**body, key: {"$gt": ""}}))
         assert answer.status_code == 400, key
     assert everything() == before
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_no_text_of_people_turns_round_or_hides(route):
+    for place, field in texts(ROUTES[route]()):
+        if place[-1] in SECRETS:
+            continue
+        for value in ("10\u202e mg", "10\x1b[8m mg", "10\u2067 mg"):
+            with pytest.raises(ValidationError):
+                field.run_validation(value)
+        if isinstance(field, TextField):
+            assert field.run_validation("10 mg\n\tعرب\u200f\nक्\u200dष") == "10 mg\n\tعرب\u200f\nक्\u200dष", place
 
 
 NO_OBJECTS = {
