@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
 
 URL_SETTINGS = ("MAIN_API_URL", "PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL")
 STAND_IN_ADDRESSES = {(host, port) for host in ("127.0.0.1", "localhost", "::1") for port in (3900, 3901, 3902)}
@@ -19,14 +19,6 @@ def check_partners(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if settings.PRODUCTION:
         found += [_stand_in(name) for name in URL_SETTINGS if _names_a_stand_in(getattr(settings, name))]
-        if not settings.SERVICE_SECRET:
-            found.append(
-                Warning(
-                    "SERVICE_SECRET is not set: partners will reject our calls, and no service may call us.",
-                    hint="Give it the platform's secret for X-Service-Token.",
-                    id="partners.W001",
-                )
-            )
     if settings.PARTNER_DEADLINE_SECONDS > LONGEST_DEADLINE_SECONDS:
         found.append(
             Error(

@@ -37,12 +37,6 @@ def test_it_refuses_stand_ins_in_production(production, name, port, host):
     assert name in check_partners()[0].msg
 
 
-def test_it_warns_of_a_missing_secret(production):
-    production.SERVICE_SECRET = ""
-
-    assert ids() == ["partners.W001"]
-
-
 def test_it_refuses_a_deadline_beyond_the_promise(settings):
     settings.PARTNER_DEADLINE_SECONDS = 4.6
 
