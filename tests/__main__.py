@@ -28,7 +28,7 @@ def coverage_check(coverage_file: str) -> int:
     report = ["-m", "coverage", "report"]
     whole = python(*report, f"--fail-under={WHOLE}", COVERAGE_FILE=coverage_file)
     without_gaps = [f"--include={','.join(NOTHING_LEFT_OUT)}", f"--fail-under={WITHOUT_GAPS}"]
-    print(f"\nCovered without a gap, as bookings, prices and payments must be: {', '.join(NOTHING_LEFT_OUT)}", flush=True)
+    print(f"\nCovered without a gap, as booking, price and payment must be: {', '.join(NOTHING_LEFT_OUT)}", flush=True)
     return whole or python(*report, *without_gaps, COVERAGE_FILE=coverage_file)
 
 
