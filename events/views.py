@@ -7,15 +7,15 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
 
+from booking_service.api.pages import read_only
 from booking_service.api.renderers import encode
 
 from .asyncapi import document
 from .schemas import CONSUMED, PUBLISHED, Contract, Schema
 
 
-@require_safe
+@read_only
 def contract_view(request: HttpRequest, **_: str) -> HttpResponse:
     """A page for whoever asks for HTML, the AsyncAPI document for everybody else. Public: the contract is no secret."""
     wants_page = "text/html" in request.headers.get("Accept", "")

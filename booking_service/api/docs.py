@@ -2,9 +2,9 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
 from rest_framework.request import Request
 
+from booking_service.api.pages import read_only
 from booking_service.api.schema import schema_document
 from booking_service.api.views import ServiceViewSet
 
@@ -21,7 +21,7 @@ class SchemaViewSet(ServiceViewSet):
         return HttpResponse(schema_document(), content_type="application/json")
 
 
-@require_safe
+@read_only
 def docs_page(request: HttpRequest, **_: str) -> HttpResponse:
     """The document, readable, with every call ready to be tried."""
     return render(request, "api/docs.html")

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
 from booking_service.api.envelope import Response, success
+from booking_service.api.pages import read_only
 from booking_service.api.schema import documents, obj
 from booking_service.api.views import ServiceViewSet
 from booking_service.operations import health, metrics
@@ -82,6 +83,7 @@ class LandingViewSet(ServiceViewSet):
         )
 
 
+@read_only
 def metrics_page(request: HttpRequest, **_: Any) -> HttpResponse:
     """Prometheus reads this; it shows all processes of this pod, whichever of them answers."""
     content, content_type = metrics.exposition()

@@ -28,5 +28,9 @@ def test_a_browser_can_still_get_the_document():
     assert response["Content-Type"] == "application/json"
 
 
-def test_it_is_read_only():
-    assert Client().post("/api/events").status_code == 405
+@pytest.mark.parametrize("path", ["/api/events", "/api/docs", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FOO"])
+def test_it_is_read_only_and_says_so_in_the_envelope(path, method):
+    answer = Client(enforce_csrf_checks=True).generic(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["Allow"] == "GET, HEAD"
