@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pika
 from pika.exceptions import AMQPError
 
+from .limits import DELIVERY_LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,7 +36,6 @@ BLOCKED_SECONDS = 20  # a memory or disk alarm: give the connection up after thi
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1
 CONFIRM_SECONDS = 10  # shorter than an outbox lease, so a batch is given up while it is still ours
-DELIVERY_LIMIT = 20  # returns of a message that was never settled (a crash) before the broker calls it dead
 UNLIMITED_DELIVERIES = 2_000_000_000  # for the dead queue: looking at a dead letter must not lose it
 PERSISTENT = 2
 BROKER_HEADERS = ("x-death", "x-first-death", "x-last-death", "x-delivery-count", "x-acquired-count")

@@ -76,7 +76,8 @@ def test_several_publishers_lose_nothing_and_keep_each_bookings_order(rabbit, li
 
 def test_publishers_killed_at_random_lose_nothing_and_keep_each_bookings_order(rabbit, listening, backlog, spawn):
     random = Random(7)
-    processes = [spawn("publish_events", EVENTS_BATCH="10", EVENTS_LEASE_SECONDS="1") for _ in range(2)]
+    leased = {"EVENTS_LEASE_SECONDS": "2", "EVENTS_CONFIRM_SECONDS": "1"}
+    processes = [spawn("publish_events", EVENTS_BATCH="10", **leased) for _ in range(2)]
     for _ in range(4):
         random.choice(processes).wait_for("publisher_started")
         sleep(random.uniform(0, 0.5))
@@ -88,11 +89,12 @@ def test_publishers_killed_at_random_lose_nothing_and_keep_each_bookings_order(r
 
 
 def test_a_publisher_frozen_past_its_lease_reorders_and_loses_nothing(rabbit, listening, backlog, spawn):
-    frozen = spawn("publish_events", EVENTS_BATCH="10", EVENTS_LEASE_SECONDS="1", EVENTS_CONFIRM_SECONDS="1")
+    leased = {"EVENTS_LEASE_SECONDS": "2", "EVENTS_CONFIRM_SECONDS": "1"}
+    frozen = spawn("publish_events", EVENTS_BATCH="10", **leased)
     eventually(lambda: unsent() < BOOKINGS * VERSIONS, seconds=60)
     frozen.send(signal.SIGSTOP)
     left = unsent()
-    spawn("publish_events", EVENTS_LEASE_SECONDS="1")
+    spawn("publish_events", **leased)
     eventually(lambda: unsent() == 0, seconds=60)
     frozen.send(signal.SIGCONT)
     sleep(1)
