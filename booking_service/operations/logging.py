@@ -61,6 +61,7 @@ def configure(config: dict[str, Any]) -> None:
     logging.config.dictConfig(config)
     # Facts about the process that no line shows, and that are looked up for every line otherwise.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # nor is the calling line looked for
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, as_record],
         logger_factory=structlog.stdlib.LoggerFactory(),
