@@ -41,11 +41,12 @@ class Tally:
         """Tell the catalog. A count that cannot be told is dropped: the booking stands without it."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
-        for service, times in counts.items():
-            try:
-                catalog.service_booked(name=service, times=times)
-            except DatabaseError as error:
-                log.warning("bookings_not_counted", service=service, times=times, error=type(error).__name__)
+        if not counts:
+            return
+        try:
+            catalog.services_booked(counts)
+        except DatabaseError as error:
+            log.warning("bookings_not_counted", counts=dict(counts), error=type(error).__name__)
 
 
 booked = Tally()

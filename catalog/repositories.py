@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import bson
 from bson import ObjectId
 from django.db import connection
+from pymongo import UpdateOne
 
 from catalog.models import ANY_CASE, Service, ServiceChange
 from catalog.search import Entry, SearchIndex, entry_of
@@ -98,12 +99,12 @@ def services_by_id(service_ids: list[ObjectId]) -> list[Document]:
 def search_index() -> bytes:
     """What search knows of every service, active or not, in the catalog's order; as bytes for the cache."""
     found = Service.objects.mongo_find({}, SEARCHED, sort=[("sortOrder", 1), ("_id", 1)])
-    return bson.encode({"entries": [asdict(entry_of(service)) for service in found]})
+    return bson.encode({"entries": [tuple(entry_of(service)) for service in found]})
 
 
 def search_index_unpacked(body: bytes) -> SearchIndex:
     entries = bson.decode(body)["entries"]
-    return SearchIndex(Entry(**{**entry, "ends": tuple(entry["ends"])}) for entry in entries)
+    return SearchIndex(Entry(*parts, tuple(ends)) for *parts, ends in entries)
 
 
 def service_add(document: Document) -> None:
@@ -186,8 +187,9 @@ def rating_add(name: str, stars: int) -> None:
     )
 
 
-def booking_count_add(name: str, times: int) -> None:
-    Service.objects.mongo_update_one({"name": name}, {"$inc": {"stats.totalBookings": times}})
+def booking_counts_add(counts: Mapping[str, int]) -> None:
+    updates = [UpdateOne({"name": name}, {"$inc": {"stats.totalBookings": times}}) for name, times in counts.items()]
+    Service.objects.mongo_bulk_write(updates, ordered=False)
 
 
 def packed(document: Document | None) -> bytes:

@@ -219,12 +219,12 @@ def service_review_add(*, name: str, stars: int) -> None:
         repositories.rating_add(_catalog_name(name), stars)
 
 
-def service_booked(*, name: str, times: int = 1) -> None:
-    """Count `times` bookings. Call it after the commit: within, one document would line up all bookings.
+def services_booked(counts: Mapping[str, int]) -> None:
+    """Count bookings, by the service's name. Call it after the commit: within, one document would line up all bookings.
 
     The count orders lists and is not worth forgetting every answer for: they show it at most KEEP_SECONDS late.
     """
-    repositories.booking_count_add(_catalog_name(name), times)
+    repositories.booking_counts_add(counts)
 
 
 def services_imported() -> None:

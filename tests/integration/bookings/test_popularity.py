@@ -36,12 +36,12 @@ def test_a_booking_is_counted_after_its_commit(asha, documents):
 
 
 def test_a_count_that_cannot_be_told_harms_nobody(documents, monkeypatch, caplog):
-    def refuse(**_count):
+    def refuse(_counts):
         raise OperationalError("away")
 
     tally = Tally()
     with monkeypatch.context() as broken:
-        broken.setattr(catalog, "service_booked", refuse)
+        broken.setattr(catalog, "services_booked", refuse)
         tally.add("WOUND_DRESSING")
     tally.flush()
 

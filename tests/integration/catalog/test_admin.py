@@ -184,7 +184,7 @@ def test_it_shows_and_changes_an_imported_service(editor: Client) -> None:
 
 def test_it_keeps_counts_that_changed_while_the_form_was_open(editor: Client) -> None:
     service_id = service_made("NIGHT_NURSING")
-    services.service_booked(name="NIGHT_NURSING")
+    services.services_booked({"NIGHT_NURSING": 1})
 
     assert editor.post(f"{SERVICES}{service_id}/change/", form()).status_code == 302
 

@@ -36,7 +36,7 @@ def test_it_lists_active_services_in_order_then_most_booked() -> None:
     service_made("QUIET", sortOrder=1)
     service_made("BUSY", sortOrder=1)
     deactivate(service_made("HIDDEN"))
-    services.service_booked(name="BUSY")
+    services.services_booked({"BUSY": 1})
 
     response = get()
 
@@ -130,7 +130,7 @@ def test_it_shows_the_most_booked_of_the_popular() -> None:
         service_made(name, isPopular=True)
     service_made("UNPOPULAR")
     for name in ("UNPOPULAR", "SECOND", "SECOND", "THIRD"):
-        services.service_booked(name=name)
+        services.services_booked({name: 1})
     assert names("/popular", limit=2) == ["SECOND", "THIRD"]
 
 

@@ -28,7 +28,7 @@ QUERIES: dict[str, Callable[[], Any]] = {
     "page of a search": lambda: repositories.services_by_id([ObjectId()]),
     "history": lambda: repositories.changes_of(ObjectId(), 10),
     "most booked": lambda: repositories.most_booked(8),
-    "counted": lambda: repositories.booking_count_add("WOUND_DRESSING", 1),
+    "counted": lambda: repositories.booking_counts_add({"WOUND_DRESSING": 1}),
     "rated": lambda: repositories.rating_add("WOUND_DRESSING", 5),
     "city of staff": lambda: repositories.ids_in_city("Pune"),
     "cities of staff": repositories.cities,

@@ -214,16 +214,16 @@ def test_it_continues_the_monoliths_average() -> None:
     assert stats["avgRating"] == pytest.approx(14.5 / 4, abs=0.01)
 
 
-def test_it_counts_bookings_under_the_monoliths_names_too() -> None:
-    service_id = service_made("INJECTION_IM")
+def test_it_counts_bookings_of_several_services_at_once() -> None:
+    ids = [service_made("INJECTION_IM"), service_made("WOUND_DRESSING")]
 
-    services.service_booked(name="INJECTION")
+    services.services_booked({"INJECTION_IM": 1, "WOUND_DRESSING": 3})
 
-    assert document(service_id)["stats"]["totalBookings"] == 1
+    assert [document(service_id)["stats"]["totalBookings"] for service_id in ids] == [1, 3]
 
 
 def test_it_ignores_counts_of_services_that_it_does_not_know() -> None:
-    services.service_booked(name="GONE")
+    services.services_booked({"GONE": 1})
     services.service_review_add(name="GONE", stars=5)
     assert Service.objects.mongo_count_documents({}) == 0
 
