@@ -13,10 +13,11 @@ api = [
     path("events", include("events.urls")),
 ]
 
+# In the order of how often they are asked for: Django tries one after the other.
 urlpatterns = [
+    path("api/", include(api)),
     path("", include("booking_service.operations.urls")),
     path("", include("booking_service.api.urls")),
-    path("api/", include(api)),
     path("api/v1/", include((api, "v1"))),
     path("admin/r/<path:anything>", nothing_on_site),
     path("admin/", admin.site.urls),
