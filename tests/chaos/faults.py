@@ -74,7 +74,7 @@ class Faults:
     def consumer_stopped(self) -> None:
         """SIGTERM in the middle of its messages; anything but exit code 0 ends the run.
 
-        A process that the fault before has just started is first let come up: until it listens to SIGTERM it ends by it.
+        One that was just started is first let come up: until a process listens to SIGTERM it ends by it.
         """
         consumer = self.random.choice(self.consumers)
         consumer.wait_for("consumer_started")
