@@ -104,7 +104,7 @@ def search_index() -> bytes:
 
 def search_index_unpacked(body: bytes) -> SearchIndex:
     entries = bson.decode(body)["entries"]
-    return SearchIndex(Entry(*parts, tuple(ends)) for *parts, ends in entries)
+    return SearchIndex(Entry(key, is_active, text, tuple(ends)) for key, is_active, text, ends in entries)
 
 
 def service_add(document: Document) -> None:
