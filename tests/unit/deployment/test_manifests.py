@@ -143,6 +143,24 @@ def test_a_pod_has_the_time_that_gunicorn_needs_to_finish():
     assert pods()["web"]["terminationGracePeriodSeconds"] > graceful + pause
 
 
+@pytest.mark.parametrize("command", ["publish_events", "consume_events", "sweep_bookings", "send_reminders"])
+@pytest.mark.parametrize("file", ["Procfile", "compose.yaml", "render.yaml", "k8s"])
+def test_every_platform_runs_all_that_the_service_needs(file, command):
+    path = ROOT / file
+    texts = [path.read_text()] if path.is_file() else [entry.read_text() for entry in path.glob("*.yaml")]
+    assert any(command in line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#"))
+
+
+def test_workers_show_their_figures_where_somebody_can_ask_for_them():
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    for worker in ("publisher", "consumer"):
+        (container,) = pods()[worker]["containers"]
+        (port,) = [entry["value"] for entry in container["env"] if entry["name"] == "EVENTS_METRICS_PORT"]
+        assert compose[worker]["environment"]["EVENTS_METRICS_PORT"] == port
+        assert compose[worker]["environment"]["MONGODB_URI"] == compose["web"]["environment"]["MONGODB_URI"]
+        assert compose[worker]["ports"][0].endswith(f":{port}")
+
+
 def alerts() -> list[dict[str, Any]]:
     (config,) = [d for d in of_kind("ConfigMap") if d["metadata"]["name"] == "patient-booking-alerts"]
     (group,) = yaml.safe_load(config["data"]["patient-booking.rules.yaml"])["groups"]
