@@ -70,6 +70,9 @@ def servers_stop() -> None:
         server.stop()
 
 
+Path(__file__).resolve().parents[1].joinpath(".local", "static").mkdir(
+    parents=True, exist_ok=True
+)  # else whitenoise warns
 os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "booking_service.settings"
 if WORKER:

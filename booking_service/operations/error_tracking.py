@@ -10,13 +10,15 @@ from booking_service.api.request_id import current_request_id
 
 
 def start(*, dsn: str, environment: str, release: str, **options: Any) -> None:
-    """Send unhandled exceptions and logged errors to ``dsn``. ``options`` are for tests."""
+    """Send unhandled exceptions and logged errors to ``dsn``. ``options`` are for tests.
+
+    Who calls is not collected unless asked for, and `scrubbed` takes out what is.
+    """
     sentry_sdk.init(
         dsn=dsn,
         environment=environment,
         release=release,
         integrations=[DjangoIntegration(transaction_style="url", middleware_spans=False, signals_spans=False)],
-        send_default_pii=False,
         max_request_body_size="never",
         include_local_variables=False,
         max_breadcrumbs=0,
