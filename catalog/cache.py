@@ -40,7 +40,10 @@ CHANGE_SECONDS = 15  # longer than a transaction is retried
 REBUILD_SECONDS = 5
 POLL_SECONDS = 0.01
 RETRY_SECONDS = 2.0
-MOST_KEPT = 512  # answers in one process
+MOST_KEPT_BYTES = 32 * 2**20  # answers in one process, as Redis holds them
+BYTES_BESIDE = 1024  # what an answer takes beside its body; an unknown service has none
+
+NOT_KEPT: tuple[bytes, Any, int] = (b"", None, 0)
 
 _HITS, _MISSES, _WITHOUT_REDIS = (metrics.CACHE_LOOKUPS.labels("catalog", result) for result in ("hit", "miss", "down"))
 
@@ -112,7 +115,8 @@ class CatalogCache:
 
     def __init__(self) -> None:
         self._redis = Connection()
-        self._kept: OrderedDict[str, tuple[bytes, Any]] = OrderedDict()  # key → (generation, value)
+        self._kept: OrderedDict[str, tuple[bytes, Any, int]] = OrderedDict()  # key → (generation, value, bytes)
+        self._kept_bytes = 0
         self._lock = Lock()
 
     def read(self, key: str, build: Callable[[], bytes], load: Callable[[bytes], T]) -> T:
@@ -123,7 +127,7 @@ class CatalogCache:
             build: makes the answer from MongoDB, as bytes that Redis can hold.
             load: makes of the bytes what callers want; the result is shared between threads, so it must not be changed.
         """
-        generation, value = self._kept.get(key, (b"", None))
+        generation, value, _ = self._kept.get(key, NOT_KEPT)
         try:
             found = self._redis.run(_READ, [GENERATION], [key, generation, _new_generation(), KEEP_SECONDS, PREFIX])
             if found[0] == CHANGING:
@@ -141,7 +145,7 @@ class CatalogCache:
         except RedisAway:
             _WITHOUT_REDIS.inc()
             return load(build())
-        return self._keep(key, found[0], load(body))
+        return self._keep(key, found[0], load(body), len(body) + BYTES_BESIDE)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -162,12 +166,12 @@ class CatalogCache:
         except RedisAway:
             return  # nobody is served from Redis by us; whoever finds it again renews the generation
 
-    def _keep(self, key: str, generation: bytes, value: T) -> T:
+    def _keep(self, key: str, generation: bytes, value: T, size: int) -> T:
         with self._lock:
-            self._kept[key] = (generation, value)
-            self._kept.move_to_end(key)
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._kept_bytes += size - self._kept.pop(key, NOT_KEPT)[2]
+            self._kept[key] = (generation, value, size)
+            while self._kept_bytes > MOST_KEPT_BYTES:
+                self._kept_bytes -= self._kept.popitem(last=False)[1][2]
         return value
 
     def _rebuilt(self, name: str, build: Callable[[], bytes]) -> bytes:

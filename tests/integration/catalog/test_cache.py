@@ -97,6 +97,23 @@ def test_it_takes_one_round_trip_too_for_what_another_pod_has_built(sent: list[b
     assert (len(sent), build.built) == (1, 2)
 
 
+def test_it_keeps_so_many_bytes_in_a_process_and_no_more(monkeypatch: pytest.MonkeyPatch, sent: list[bytes]) -> None:
+    monkeypatch.setattr(cache, "MOST_KEPT_BYTES", 4 * cache.BYTES_BESIDE)
+    pod, long = CatalogCache(), b"x" * 2 * cache.BYTES_BESIDE
+    read(pod, Builder(long), "first")
+    read(pod, Builder(long), "second")  # for which the first one has to go
+    read(pod, Builder(b""), "third")
+
+    assert list(pod._kept) == ["second", "third"]
+    sent.clear()
+    assert [read(pod, Builder(b"again"), key) for key in ("first", "second", "third")] == [
+        long.decode(),
+        long.decode(),
+        "",
+    ]
+    assert len(sent) == 3  # Redis still has it
+
+
 def test_it_asks_mongodb_nothing_for_a_cached_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     service_made()
     names()
