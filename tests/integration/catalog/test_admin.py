@@ -350,6 +350,18 @@ def test_it_lets_readers_look_and_nothing_else() -> None:
     assert Service.objects.mongo_count_documents({}) == 1
 
 
+def test_it_shows_readers_words_not_codes() -> None:
+    service_id = service_made("NIGHT_NURSING", requirements={"contraindications": ["Fever", "Open wound"]})
+    reader = signed_in("Read only")
+
+    page = reader.get(f"{SERVICES}{service_id}/change/").content.decode()
+
+    assert "Every day" in page
+    assert "Intermediate" in page
+    assert "INTERMEDIATE" not in page
+    assert "Fever<br>Open wound" in page
+
+
 @pytest.mark.parametrize(
     "path", ["", "add/", "price-preview/", "6b02ee6211a9b27b1f6387f4/change/", "6b02ee6211a9b27b1f6387f4/history/"]
 )
