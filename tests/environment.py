@@ -70,9 +70,8 @@ def servers_stop() -> None:
         server.stop()
 
 
-Path(__file__).resolve().parents[1].joinpath(".local", "static").mkdir(
-    parents=True, exist_ok=True
-)  # else whitenoise warns
+# whitenoise warns of a folder that is not there.
+Path(__file__).resolve().parents[1].joinpath(".local", "static").mkdir(parents=True, exist_ok=True)
 os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "booking_service.settings"
 if WORKER:
