@@ -1,5 +1,7 @@
 """gunicorn's threaded worker, with our envelope for what is no HTTP, responses in one piece, and a clean stop."""
 
+import socket
+import struct
 from typing import Any
 
 from gunicorn import util
@@ -8,6 +10,11 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from booking_service.api.renderers import encode
 from booking_service.api.request_id import bind_request_id, current_request_id
+
+# A client that says nothing for so long in the middle of a request has gone, and its thread is needed. The kernel keeps
+# the time: gunicorn makes the socket blocking before each request, whatever Python was told.
+STALLED_SECONDS = 10
+_STALLED = struct.pack("ll", STALLED_SECONDS, 0)
 
 
 def write_error(client: Any, status: int, reason: str, message: str) -> None:
@@ -60,6 +67,10 @@ class BookingWorker(ThreadWorker):
         wsgi.Response = WholeResponse
         util.write_error = write_error
         super().init_process()
+
+    def handle(self, conn: Any) -> Any:
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STALLED)
+        return super().handle(conn)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """A stopping worker takes the connections that are queued and closes the queue.

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import requests
 
 from booking_service.devstack.servers import HOST
+from booking_service.operations.gunicorn_worker import STALLED_SECONDS
 from tests.integration.operations.conftest import Web
 
 Start = Callable[..., Web]
@@ -113,6 +115,26 @@ def test_it_refuses_chunks_that_are_none_and_reads_nothing_behind_them(web: Star
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_it_waits_for_nobody_who_stops_in_the_middle_of_a_request(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="3")
+    body = b"POST /api/patients/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    halves = [
+        b"GET / HTTP/1.1\r\nHost:",
+        body + b"Content-Length: 50\r\n\r\n{",
+        body + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+    ]
+    with ExitStack() as stack:
+        for half in halves:  # one for each thread
+            stalled = stack.enter_context(socket.create_connection((HOST, running.port)))
+            stalled.sendall(half)
+        answers = requests.get(f"{running.url}/health/live", timeout=4 * STALLED_SECONDS)
+
+    assert answers.status_code == 200
+    assert [line for line in lines(running, "unhandled exception") if line["level"] == "error"] == []
+    assert "Traceback" not in running.log.read_text()
+    assert "Socket error" not in running.log.read_text()
 
 
 def test_it_counts_all_processes_in_one_page(web: Start) -> None:
