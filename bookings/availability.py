@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from orjson import Fragment
@@ -14,6 +14,9 @@ from bookings.changing import moment
 from bookings.scheduling import EmptyReason, Slot
 from catalog import services as catalog
 from catalog.terms import CatalogService
+
+# How a slot's JSON says whether it is free.
+FREE, TAKEN = b'"available":true', b'"available":false'
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +42,31 @@ def slots_offered(*, id_or_slug: str, days: Sequence[date], city: str | None) ->
     rules = terms.rules_of(service)
     free = _free_seats(service, days, [city] if city else service.cities)
     found, reason = scheduling.slots(rules, days=days, city=city, now=moment(), zone=terms.zone(), free=free)
-    written = {slot.starts_at: texts for day in days for slot, texts in _written(service, day)} if found else {}
-    return Offer([written[slot.starts_at][slot.available] for slot in found], reason)
+    written = {starts_at: text for day in days for starts_at, text in _written(service, day)} if found else {}
+    return Offer([_fragment(slot, written[slot.starts_at]) for slot in found], reason)
 
 
-@lru_cache(maxsize=1024)  # what a slot says changes with the service alone
-def _written(service: CatalogService, day: date) -> list[tuple[Slot, tuple[Fragment, Fragment]]]:
-    """Each slot of a local day as JSON, when it is taken and when it is free."""
+def _fragment(slot: Slot, text: bytes) -> Fragment:
+    return Fragment(text if slot.available else text.replace(FREE, TAKEN))
+
+
+@lru_cache(maxsize=1024)  # what a slot says changes with the service alone; a day has 48 at most
+def _written(service: CatalogService, day: date) -> list[tuple[datetime, bytes]]:
+    """The start of each slot of a local day, and the slot as JSON when it is free."""
     slots = scheduling.slots_of_day(day, terms.rules_of(service), terms.zone())
-    return [(slot, (_json(slot, service, available=False), _json(slot, service, available=True))) for slot in slots]
+    return [(slot.starts_at, _json(slot, service)) for slot in slots]
 
 
-def _json(slot: Slot, service: CatalogService, *, available: bool) -> Fragment:
+def _json(slot: Slot, service: CatalogService) -> bytes:
     price = terms.price_at(service, slot.starts_at)
     offer = {
         "startsAt": slot.starts_at,
         "endsAt": slot.ends_at,
-        "available": available,
+        "available": True,
         "price": price.payable_amount,
         "surgeApplied": price.surge_applied,
     }
-    return Fragment(encode(offer))
+    return bytes(memoryview(encode(offer)))  # a copy: what orjson returns goes on holding the 4 kB it wrote into
 
 
 def _free_seats(service: CatalogService, days: Sequence[date], cities: Iterable[str]) -> dict[int, int] | None:

@@ -267,7 +267,7 @@ def slots(
     return (found, None) if any(slot.available for slot in found) else ([], EmptyReason.FULL)
 
 
-@lru_cache(maxsize=4096)  # a month of an open service has a thousand slots, and they are asked for again and again
+@lru_cache(maxsize=1024)  # a month of an open service has a thousand slots, and they are asked for again and again
 def slots_of_day(day: date, rules: VisitRules, zone: ZoneInfo) -> tuple[Slot, ...]:
     """Every slot of a local day, as if none were taken."""
     return tuple(Slot(start, start + rules.duration, available=True) for start in _starts(day, rules, zone))
