@@ -10,12 +10,8 @@ from djongo import models
 
 from booking_service.djongo.documents import Document
 from booking_service.djongo.indexes import DocumentIndex
+from booking_service.djongo.places import CoordinatesFields, PlaceFields, instant, text
 from bookings.lifecycle import Status
-
-
-def text(length: int = 200, **options: object) -> models.CharField:
-    """An optional text of a document."""
-    return models.CharField(max_length=length, blank=True, default="", **options)
 
 
 def money(**options: object) -> models.DecimalField:
@@ -23,22 +19,11 @@ def money(**options: object) -> models.DecimalField:
     return models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True, **options)
 
 
-def instant(**options: object) -> models.DateTimeField:
-    """A moment in UTC that may not have come yet."""
-    return models.DateTimeField(null=True, blank=True, **options)
+class Coordinates(CoordinatesFields):
+    pass
 
 
-class Coordinates(EmbeddedModel):
-    lat = models.FloatField(null=True, blank=True)
-    lng = models.FloatField(null=True, blank=True)
-
-
-class Address(EmbeddedModel):
-    street = text()
-    landmark = text()
-    city = text(100)
-    state = text(100)
-    pincode = text(6)
+class Address(PlaceFields):
     coordinates = EmbeddedModelField(Coordinates, null=True, blank=True)
 
 

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 
 from booking_service.api.schema import obj
+from booking_service.api.shapes import FLAG, ID, INSTANT, MAYBE_INSTANT, NUMBER, OBJECT, TEXT, Schema
 from bookings.lifecycle import Status
 
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-FLAG: Schema = {"type": "boolean"}
-NUMBER: Schema = {"type": "number"}
-OBJECT: Schema = {"type": "object"}
-ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
-INSTANT: Schema = {"type": "string", "format": "date-time"}
 DAY: Schema = {"type": "string", "description": "YYYY-MM-DD, or an instant with an offset"}
-# Documents of before may have a time that is none, and a status that nobody knows any more.
-MAYBE_INSTANT = INSTANT | {"nullable": True}
+# Documents of before may have a status that nobody knows any more.
 STATUS = TEXT | {"description": ", ".join(Status.__members__)}
 
 PRICING = obj(

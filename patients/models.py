@@ -10,44 +10,24 @@ from djongo import models
 
 from booking_service.djongo.documents import Document
 from booking_service.djongo.indexes import DocumentIndex
+from booking_service.djongo.places import CoordinatesFields, PlaceFields, instant, text
 
 # Unique among the documents that have a value at all: the monolith leaves some without. Equality queries can use it.
 HAS_TEXT = {"$gt": ""}
 
 
-def text(length: int = 200, **options: Any) -> models.CharField:
-    """An optional text."""
-    return models.CharField(max_length=length, blank=True, default="", **options)
+class Coordinates(CoordinatesFields):
+    pass
 
 
-def instant(**options: Any) -> models.DateTimeField:
-    """A moment that may be unknown."""
-    return models.DateTimeField(null=True, blank=True, **options)
-
-
-class Coordinates(EmbeddedModel):
-    lat = models.FloatField(null=True, blank=True)
-    lng = models.FloatField(null=True, blank=True)
-
-
-class Address(EmbeddedModel):
-    street = text()
-    landmark = text()
-    city = text(100)
-    state = text(100)
-    pincode = text(6)
+class Address(PlaceFields):
     coordinates = EmbeddedModelField(Coordinates, null=True, blank=True)
 
 
-class SavedAddress(EmbeddedModel):
+class SavedAddress(PlaceFields):
     """One of the places a patient is visited at; exactly one of them is the default."""
 
     label = text(50)
-    street = text()
-    landmark = text()
-    city = text(100)
-    state = text(100)
-    pincode = text(6)
     coordinates = EmbeddedModelField(Coordinates, null=True, blank=True)
     is_default = models.BooleanField(default=False, db_column="isDefault")
 

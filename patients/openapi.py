@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from booking_service.api.schema import obj
-
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-FLAG: Schema = {"type": "boolean"}
-NUMBER: Schema = {"type": "number"}
-OBJECT: Schema = {"type": "object"}
-ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
-INSTANT: Schema = {"type": "string", "format": "date-time"}
-MAYBE_INSTANT = INSTANT | {"nullable": True}
+from booking_service.api.shapes import FLAG, ID, INSTANT, MAYBE_INSTANT, NUMBER, OBJECT, TEXT, Schema
 
 ADDRESS = obj("_id isDefault", _id=ID, label=TEXT, street=TEXT, city=TEXT, state=TEXT, pincode=TEXT, isDefault=FLAG)
 ADDRESSES: Schema = {"type": "array", "items": ADDRESS}
