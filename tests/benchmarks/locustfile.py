@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Patient(FastHttpUser):
         hours = [(day, hour) for day in range(2, DAYS) for hour in HOURS]
         random.shuffle(hours)
         self.free = iter(hours)
+        if RATE:
+            time.sleep(random.random() / RATE)  # or all of them would ask in the same moment of every second
 
     @task(6)
     def browse(self) -> None:
@@ -68,17 +71,22 @@ class Patient(FastHttpUser):
     @task(3)
     def book(self) -> None:
         day, hour = next(self.free)
-        answer = self.client.post(BOOKINGS, json=wanted(day, hour), headers=self.headers)
-        if answer.status_code == 201:
-            self.open.append(answer.json()["data"]["_id"])
+        with self.client.post(BOOKINGS, json=wanted(day, hour), headers=self.headers, catch_response=True) as answer:
+            if answer.status_code == 201:
+                self.open.append(answer.json()["data"]["_id"])
+            else:
+                answer.failure(f"{answer.status_code} {answer.text}")
 
     @task(1)
     def cancel(self) -> None:
         if self.open:
             path = f"{BOOKINGS}/{self.open.pop(0)}"
-            self.client.put(
-                f"{path}/cancel", json={"reason": "Away"}, headers=self.headers, name=f"{BOOKINGS}/:id/cancel"
-            )
+            name, body = f"{BOOKINGS}/:id/cancel", {"reason": "Away"}
+            with self.client.put(
+                f"{path}/cancel", json=body, headers=self.headers, name=name, catch_response=True
+            ) as answer:
+                if answer.status_code != 200:
+                    answer.failure(f"{answer.status_code} {answer.text}")
 
 
 def wanted(day: int, hour: int) -> dict[str, Any]:

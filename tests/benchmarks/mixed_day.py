@@ -74,10 +74,21 @@ def stack(folder: Path) -> Iterator[Day]:
         environment = processes.service_environment(mongo.uri, redis.uri, RABBITMQ_URL=rabbit.uri)
         processes.manage(environment, "migrate")
         compare.fill_ours(mongo.uri)
+        listen(rabbit.uri)
         web = running.enter_context(processes.web(environment, folder / "web.log"))
         workers = {name: running.enter_context(worker(name, environment, folder)) for name in WORKERS}
         database = running.enter_context(MongoClient[dict[str, Any]](mongo.uri)).get_default_database()
         yield Day(web.url, database, rabbit.uri, {"web": web.process, **workers})
+
+
+def listen(rabbitmq_url: str) -> None:
+    """A queue of another service, which keeps the newest thousand: events that nobody takes stay in the outbox."""
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare("another-service", durable=True, arguments={"x-max-length": 1000})
+        for exchange in ("booking.events", "patient.events"):
+            channel.exchange_declare(exchange, "topic", durable=True)
+            channel.queue_bind("another-service", exchange, "#")
 
 
 @contextmanager
@@ -97,10 +108,12 @@ def worker(name: str, environment: dict[str, str], folder: Path) -> Iterator[psu
             )
 
 
-def locust(day: Day, folder: Path, *, users: int, per_user: float, seconds: float) -> list[dict[str, str]]:
-    """Run the locust file; its statistics, a row per endpoint and one `Aggregated`."""
+def locust(
+    day: Day, folder: Path, patients: range, *, users: int, per_user: float, seconds: float
+) -> list[dict[str, str]]:
+    """Run the locust file for `patients`; its statistics, a row per endpoint and one `Aggregated`."""
     tokens = folder / "tokens"
-    tokens.write_text("\n".join(compare.token(number) for number in range(compare.PATIENTS)))
+    tokens.write_text("\n".join(compare.token(number) for number in patients))
     command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")), "--headless"]
     command += [
         "-H",
@@ -117,7 +130,11 @@ def locust(day: Day, folder: Path, *, users: int, per_user: float, seconds: floa
     environment = {**os.environ, "LOAD_TOKENS": str(tokens), "LOAD_RATE_PER_USER": str(per_user)}
     with (folder / "locust.log").open("wb") as log:
         subprocess.run([*command, "--exit-code-on-error", "0"], env=environment, stdout=log, stderr=log, check=True)
-    with (folder / "run_stats.csv").open() as rows:
+    return rows_of(folder / "run_stats.csv")
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open() as rows:
         return list(csv.DictReader(rows))
 
 
@@ -235,13 +252,19 @@ def main() -> None:
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="booking-load-") as name, stack(Path(name)) as day:
         folder = Path(name)
-        full = locust(day, folder, users=USERS_AT_FULL_SPEED, per_user=0, seconds=FULL_SPEED_SECONDS)
+        half = compare.PATIENTS // 2
+        with payments(day):
+            full = locust(day, folder, range(half), users=USERS_AT_FULL_SPEED, per_user=0, seconds=FULL_SPEED_SECONDS)
         capacity = float(full[-1]["Requests/s"])
         rate = capacity * chosen.share
         drained(day)
         with payments(day), meanwhile(day.sample, every=SAMPLE_SECONDS):
-            rows = locust(day, folder, users=round(rate), per_user=1, seconds=chosen.minutes * 60)
+            rows = locust(
+                day, folder, range(half, 2 * half), users=round(rate), per_user=1, seconds=chosen.minutes * 60
+            )
         faults = report(day, rows, capacity, rate, chosen.minutes)
+        for failure in rows_of(folder / "run_failures.csv"):
+            print(f"{failure['Occurrences']} x {failure['Method']} {failure['Name']}: {failure['Error']}")
     if faults:
         sys.exit("Not as it should be: " + "; ".join(faults))
     print("No errors, no growth, nothing left behind.")
