@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.utils import OpenApiParameter
 
 from booking_service.api.schema import obj
+from booking_service.api.shapes import FLAG, ID, INSTANT, NUMBER, TEXT, Schema
 from catalog.rules import Category, SkillLevel
 from catalog.search import LONGEST_QUERY
 
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "number"}
 WHOLE: Schema = {"type": "integer"}
-FLAG: Schema = {"type": "boolean"}
 CLOCK: Schema = {"type": "string", "description": "HH:MM, local time"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 
@@ -28,16 +22,12 @@ def choice(values: type[Category] | type[SkillLevel]) -> Schema:
     return {"type": "string", "enum": [value.value for value in values]}
 
 
-def instant() -> Schema:
-    return {"type": "string", "format": "date-time"}
-
-
 HOURS = obj("start end", start=CLOCK, end=CLOCK)
 PACKAGE = obj("sessions totalPrice", sessions=WHOLE, duration=WHOLE, pricePerSession=NUMBER, totalPrice=NUMBER)
 SURGE = obj("enabled", enabled=FLAG, surgeMultiplier=NUMBER, surgeHours=rows(HOURS))
 SERVICE = obj(
     "_id name slug category displayName pricing serviceDetails availability",
-    _id={"type": "string", "pattern": "^[0-9a-f]{24}$"},
+    _id=ID,
     name=TEXT,
     slug=TEXT,
     category=choice(Category),
@@ -60,7 +50,7 @@ SERVICE = obj(
         availableCities=TEXTS,
         availableHours=HOURS,
         availableDays=TEXTS | {"description": "none means every day"},
-        closedDates=rows(instant()),
+        closedDates=rows(INSTANT),
         capacityPerSlot=WHOLE,
     ),
     requirements=obj(
@@ -76,12 +66,12 @@ SERVICE = obj(
     isFeatured=FLAG,
     isPopular=FLAG,
     sortOrder=WHOLE,
-    createdAt=instant(),
-    updatedAt=instant(),
+    createdAt=INSTANT,
+    updatedAt=INSTANT,
 )
 QUOTE = obj(
     "startsAt basePrice platformFee gst totalAmount currency surgeApplied surgeMultiplier packageDetails",
-    startsAt=instant() | {"description": "the instant the price is for"},
+    startsAt=INSTANT | {"description": "the instant the price is for"},
     basePrice=NUMBER | {"description": "with the surge in it"},
     platformFee=NUMBER,
     gst=NUMBER,
@@ -101,4 +91,4 @@ SHELF = (
 )
 CATEGORY = OpenApiParameter("category", choice(Category), description="in any case")
 QUERY = OpenApiParameter("q", {"type": "string", "minLength": 1, "maxLength": LONGEST_QUERY}, required=True)
-AT = OpenApiParameter("at", instant(), description="with an offset or Z; now if left out")
+AT = OpenApiParameter("at", INSTANT, description="with an offset or Z; now if left out")
