@@ -12,6 +12,8 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands
 
+from tests.unit.operations.test_settings import NEEDED
+
 ROOT = Path(settings.BASE_DIR)
 FILES = [*sorted((ROOT / "k8s").glob("*.yaml")), ROOT / "k8s" / "secret.yaml.example"]
 WORKLOADS = {"Deployment", "Job", "CronJob"}
@@ -112,16 +114,7 @@ def test_every_variable_is_a_setting():
 def test_production_is_given_all_that_it_has_no_default_for():
     given = {**of_kind("ConfigMap")[0]["data"], **of_kind("Secret")[0]["stringData"]}
     assert given["ENVIRONMENT"] == "production"
-    assert {
-        "MONGODB_URI",
-        "REDIS_URL",
-        "RABBITMQ_URL",
-        "JWT_SECRET",
-        "SERVICE_SECRET",
-        "MAIN_API_URL",
-        "PAYMENT_SERVICE_URL",
-        "NOTIFICATION_SERVICE_URL",
-    } <= set(given)
+    assert set(NEEDED) <= set(given)
 
 
 def test_the_example_secret_holds_no_secret_and_is_not_applied():
