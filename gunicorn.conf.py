@@ -51,7 +51,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def pin(slot: int) -> None:
-    """Keep the threads of a worker on one CPU, its own among the workers of this pod, and each pod's another one.
+    """Keep the threads of a worker on one CPU: the next worker has the next one, the first what the pod's name gives.
 
     Only the thread that holds the interpreter's lock runs. On several CPUs each wait for MongoDB hands the lock to a
     sleeping CPU, which costs more than most requests: twice the processor time with 16 connections.
@@ -71,11 +71,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Say what is not as it should be; do not serve where bookings could not be made.
-
-    What was imported stays until the end: a full garbage collection that looks at it again stops every request for
-    60 ms.
-    """
+    """Say what is not as it should be; do not serve where bookings could not be made."""
     from django.core.checks import ERROR
     from gunicorn.arbiter import Arbiter
 
@@ -86,6 +82,7 @@ def post_worker_init(worker: Any) -> None:
         worker.log.log(problem.level, "%s %s (%s)", problem.msg, problem.hint, problem.id)
     if any(problem.level >= ERROR for problem in problems):
         raise SystemExit(Arbiter.APP_LOAD_ERROR)
+    # What was imported stays until the end; full collections that look at it again stopped every request for 60 ms.
     gc.collect()
     gc.freeze()
 
