@@ -1,7 +1,7 @@
 """Literal search, best match first. Pure: no Django, no database.
 
-The texts of a thousand services are about a megabyte: they are kept in memory, one string for each service, and read
-through. That finds any query, even in the middle of a word, and ranks a thousand matches in about a millisecond.
+The texts of a thousand services are half a megabyte to one: they are kept in memory, one string for each service, and
+read through. That finds any query, even in the middle of a word, and ranks a thousand matches in about a millisecond.
 """
 
 from __future__ import annotations
