@@ -57,8 +57,9 @@ class Process:
         self.running.wait()
 
     def stop(self, seconds: float = 30) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM; the exit code. A process that is still coming up is let come up: until it listens it ends by it."""
         self.send(signal.SIGCONT)
+        self.wait_for("er_started")  # as publisher and consumer say when they listen
         self.send(signal.SIGTERM)
         return self.running.wait(seconds)
 

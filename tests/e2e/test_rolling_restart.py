@@ -26,10 +26,10 @@ import requests
 from django.core.management import call_command
 
 from booking_service.devstack.servers import HOST, free_port
+from tests.chaos.stack import ROOT, Process
 
 pytestmark = pytest.mark.broker
 
-ROOT = Path(__file__).resolve().parents[2]
 LEAVES_ROTATION_SECONDS = 0.3  # a pod's preStop pause: clients still know it
 GRACE_SECONDS = 30
 CLIENTS = 4
@@ -37,35 +37,28 @@ PAUSE_SECONDS = 0.02
 WORKERS = ("publish_events", "consume_events")
 
 
-class Process:
-    """One process of the service, restarted the way a rollout does it."""
+class Web:
+    """A web process, restarted the way a rollout does it."""
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self.command, self.environment = command, environment
+    def __init__(self, environment: dict[str, str]) -> None:
+        port = free_port()
+        self.url = f"http://{HOST}:{port}"
+        self.environment = {**environment, "PORT": str(port), "WEB_CONCURRENCY": "1"}
         self.start()
 
     def start(self) -> None:
-        self.running = subprocess.Popen(
-            [sys.executable, *self.command], cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py"]
+        self.running = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
 
     def stop(self) -> None:
         """Ask it to end; it must, within the grace period, and content."""
         self.running.send_signal(signal.SIGTERM)
         assert self.running.wait(GRACE_SECONDS) == 0
 
-    def kill(self) -> None:
+    def close(self) -> None:
         with suppress(ProcessLookupError):
             self.running.kill()
         self.running.wait()
-
-
-class Web(Process):
-    def __init__(self, environment: dict[str, str]) -> None:
-        port = free_port()
-        self.url = f"http://{HOST}:{port}"
-        command = ["-m", "gunicorn", "--config", "gunicorn.conf.py"]
-        super().__init__(command, {**environment, "PORT": str(port), "WEB_CONCURRENCY": "1"})
 
     def is_ready(self) -> bool:
         try:
@@ -168,18 +161,20 @@ class Platform:
 
 
 @pytest.fixture
-def processes(process_environment: dict[str, str]) -> Iterator[tuple[Rotation, list[Process]]]:
+def processes(process_environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Rotation, list[Process]]]:
     call_command("seed_catalog", verbosity=0)
     environment = {**process_environment, "RATE_LIMIT_ENABLED": "false"}
     webs = [Web(environment) for _ in range(2)]
-    workers = [Process(["manage.py", name], environment) for name in WORKERS]
+    workers = [Process([name], environment, tmp_path / f"{name}.log").start() for name in WORKERS]
     try:
         for web in webs:
             wait_until(web.is_ready)
         yield Rotation(webs), workers
     finally:
-        for process in [*webs, *workers]:
-            process.kill()
+        for web in webs:
+            web.close()
+        for worker in workers:
+            worker.close()
 
 
 def test_it_loses_no_request_and_no_event(processes: tuple[Rotation, list[Process]], rabbitmq_url: str) -> None:
@@ -193,7 +188,7 @@ def test_it_loses_no_request_and_no_event(processes: tuple[Rotation, list[Proces
     for web in list(rotation.webs):
         rotation.replace(web)
         for worker in workers:
-            worker.stop()
+            assert worker.stop(GRACE_SECONDS) == 0
             worker.start()
     over.set()
     for patient in patients:
@@ -208,7 +203,7 @@ def test_it_loses_no_request_and_no_event(processes: tuple[Rotation, list[Proces
     for booking in booked.values():
         platform.pay(booking)
     for worker in workers:
-        worker.stop()
+        assert worker.stop(GRACE_SECONDS) == 0
         worker.start()
     wait_until(lambda: all(statuses(patient) == {"SEARCHING"} for patient in patients))
 

@@ -217,7 +217,6 @@ def test_consumers_killed_at_random_let_each_payment_take_effect_once(rabbit, un
     pay(rabbit, unpaid)  # every message once more
     eventually(lambda: paid() == 300 and queue_is_empty(rabbit), seconds=90)
     for consumer in consumers:
-        consumer.wait_for("consumer_started")  # until it listens to SIGTERM it ends by it
         assert consumer.stop() == 0
     assert (paid(), spent(), InboxMessage.objects.mongo_count_documents({})) == (300, 30_000, 300)
     assert (message_count(rabbit, topology().queue), message_count(rabbit, topology().dead_queue)) == (0, 0)
