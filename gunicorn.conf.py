@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import shutil
 import socket
 import tempfile
@@ -19,7 +20,11 @@ from booking_service import settings  # noqa: E402 - after the folder's name is 
 
 wsgi_app = "booking_service.wsgi:application"
 bind = f"0.0.0.0:{settings.PORT}"
-worker_class = "booking_service.operations.gunicorn_worker.BookingWorker"
+worker_class = (
+    "booking_service.operations.gunicorn_followers.FollowersWorker"
+    if hasattr(select, "epoll")
+    else "booking_service.operations.gunicorn_worker.BookingWorker"
+)
 workers = settings.WEB_CONCURRENCY
 threads = settings.WEB_THREADS
 worker_connections = 1000

@@ -66,6 +66,20 @@ def test_it_serves_more_connections_than_threads(web: Start) -> None:
         assert [status for statuses in pool.map(several, range(12)) for status in statuses] == [200] * 60
 
 
+def test_it_keeps_no_thread_for_connections_that_say_nothing(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2")
+
+    with ExitStack() as silent:
+        for _ in range(20):
+            silent.enter_context(socket.create_connection((HOST, running.port), timeout=10))
+        time.sleep(0.2)  # accepted by now
+        began = time.monotonic()
+        answer = requests.get(f"{running.url}/health/live", timeout=10)
+
+    assert answer.status_code == 200
+    assert time.monotonic() - began < 1
+
+
 def test_it_answers_pipelined_requests_in_order(web: Start) -> None:
     running = web(WEB_CONCURRENCY="1")
     last = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
