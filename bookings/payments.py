@@ -2,6 +2,8 @@
 
 `payment` is {method, status, attempt, order, transactionId, paidAmount, paidAt, balance}: PENDING, FAILED (can be tried
 again), PAID, REFUNDED. `refund` is {status, amount, reason, requestedAt ...}: REQUESTED, REFUNDED, or NEEDS_STAFF.
+`payment.discrepancies` are transactions that are not the booking's payment: `amount`, `at` of one that paid what was
+not payable, `refundedAmount`, `refundedAt` once it was given back; of one whose refund was told first, these alone.
 
 Reports come in any order and any number of times. Each is one conditional update, in the transaction that also holds
 the message's inbox row; a report that changes nothing sends no signal.
@@ -140,8 +142,9 @@ def payment_completed(
 
     Raises:
         BookingNotFound.
-        PaymentAmountMismatch: the amount is not what is payable, or it was paid by another transaction before. Nothing
-            is marked; `payment_discrepancy_record` flags it for staff, after this transaction.
+        PaymentAmountMismatch: the amount is not what is payable, it was paid by another transaction before, or this one
+            was flagged and given back. Nothing is marked; `payment_discrepancy_record` flags it for staff, after this
+            transaction.
     """
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
@@ -151,7 +154,20 @@ def payment_completed(
         raise PaymentAmountMismatch("The booking was paid by another transaction.")
     if decimal(amount) != payable_amount(booking):
         raise PaymentAmountMismatch
+    flag = _discrepancy(payment, transaction_id)
+    if "refundedAt" in flag:
+        booking = _refund_told_before(booking, flag)
     return _marked_paid(booking, transaction_id, decimal(amount), method, paid_at or moment())
+
+
+def _refund_told_before(booking: Document, flag: Document) -> Document:
+    """Of the refund that was told before its payment is only now known that it is this booking's."""
+    if "at" in flag:
+        raise PaymentAmountMismatch("It was flagged, and the money is back with the patient.")
+    others = [other for other in booking["payment"]["discrepancies"] if other is not flag]
+    return _marked_refunded(
+        booking, decimal(flag["refundedAmount"]), flag["refundedAt"], {"payment.discrepancies": others}
+    )
 
 
 def _marked_paid(
@@ -188,13 +204,25 @@ def payment_discrepancy_record(*, booking_id: ObjectId, transaction_id: str, amo
     """Flag for staff that a transaction paid what was not payable; once for each. Raises BookingNotFound."""
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
-    flags = payment.get("discrepancies") or []
-    if transaction_id in [flag["transactionId"] for flag in flags]:
+    if "at" in _discrepancy(payment, transaction_id):
         return booking
     now = moment()
-    flags = [*flags, {"transactionId": transaction_id, "amount": Decimal128(decimal(amount)), "at": now}]
+    flags = _discrepancies(payment, transaction_id, amount=Decimal128(decimal(amount)), at=now)
     fields = {"payment.discrepancies": flags, "payment.needsStaff": True}
     return run(changing.change, booking, fields=fields, now=now)
+
+
+def _discrepancy(payment: Mapping[str, Any], transaction_id: str) -> Document:
+    """What is noted of a transaction that is not the booking's payment; empty when nothing is."""
+    flags = payment.get("discrepancies") or []
+    return next((flag for flag in flags if flag["transactionId"] == transaction_id), {})
+
+
+def _discrepancies(payment: Mapping[str, Any], transaction_id: str, **facts: Any) -> list[Document]:
+    """All discrepancies, with `facts` noted on that of `transaction_id`."""
+    flag = _discrepancy(payment, transaction_id)
+    others = [other for other in payment.get("discrepancies") or [] if other is not flag]
+    return [*others, {"transactionId": transaction_id, **flag, **facts}]
 
 
 @transactional
@@ -218,19 +246,50 @@ def payment_failed(*, booking_id: ObjectId, transaction_id: str = "", reason: st
 def payment_refunded(
     *, booking_id: ObjectId, amount: Decimal, transaction_id: str = "", refunded_at: datetime | None = None
 ) -> Document:
-    """The money is back with the patient: payment and refund end REFUNDED, once. Raises BookingNotFound."""
+    """The money is back with the patient: payment and refund end REFUNDED, once. Joins the caller's transaction.
+
+    Of a transaction that is not the booking's payment it is only noted that it went back: the payment service gave back
+    what was paid twice, or of another amount, and what the booking was paid with stays paid.
+
+    Raises:
+        BookingNotFound.
+    """
     booking = _load(booking_id)
-    if (booking.get("payment") or {}).get("status") == REFUNDED:
+    payment = booking.get("payment") or {}
+    if transaction_id and not _is_payment(payment, transaction_id):
+        return _returned(booking, transaction_id, decimal(amount), refunded_at or moment())
+    if payment.get("status") == REFUNDED:
         return booking
-    now = moment()
-    fields = {
+    return _marked_refunded(booking, decimal(amount), refunded_at or moment())
+
+
+def _is_payment(payment: Mapping[str, Any], transaction_id: str) -> bool:
+    """Whether the booking was paid by this transaction. The monolith marked payments without saying by which."""
+    if paid_by := payment.get("transactionId"):
+        return bool(paid_by == transaction_id)
+    return payment.get("status") in SETTLED and not _discrepancy(payment, transaction_id)
+
+
+def _returned(booking: Document, transaction_id: str, amount: Decimal, at: datetime) -> Document:
+    payment = booking.get("payment") or {}
+    if "refundedAt" in _discrepancy(payment, transaction_id):
+        return booking
+    flags = _discrepancies(payment, transaction_id, refundedAmount=Decimal128(amount), refundedAt=at)
+    return changing.change(booking, fields={"payment.discrepancies": flags}, now=moment())
+
+
+def _marked_refunded(
+    booking: Document, amount: Decimal, at: datetime, more: Mapping[str, Any] | None = None
+) -> Document:
+    fields: Document = {
+        **(more or {}),
         "payment.status": REFUNDED,
         "refund.status": REFUNDED,
-        "refund.amount": Decimal128(decimal(amount)),
-        "refund.refundedAt": refunded_at or now,
+        "refund.amount": Decimal128(amount),
+        "refund.refundedAt": at,
     }
-    changed = changing.change(booking, fields=fields, now=now)
-    patients.patient_counters_add(patient_id=booking["patient"], spent=-decimal(amount))
+    changed = changing.change(booking, fields=fields, now=moment())
+    patients.patient_counters_add(patient_id=booking["patient"], spent=-amount)
     return changed
 
 

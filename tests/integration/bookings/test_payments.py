@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 
 from booking_service.api.callers import SYSTEM
 from booking_service.djongo.transaction import atomic, in_transaction
@@ -309,26 +309,158 @@ def test_a_failure_counts_once_and_needs_no_transaction(booking, kept):
     assert "failedTransactionId" not in kept()["payment"]
 
 
-def reports(booking):
+def reports(booking, **named):
     return {
         "completed": lambda: completed(booking),
         "failed": lambda: payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-0"),
-        "refunded": lambda: payments.payment_refunded(booking_id=booking["_id"], amount=PRICE),
+        "refunded": lambda: payments.payment_refunded(booking_id=booking["_id"], amount=PRICE, **named),
     }
 
 
+@pytest.mark.parametrize("named", [{}, {"transaction_id": "txn-1"}], ids=["unnamed", "named"])
 @pytest.mark.parametrize(
     "order", list(itertools.permutations(["completed", "completed", "failed", "refunded", "refunded"]))[::7]
 )
-def test_whatever_the_order_of_deliveries_it_ends_refunded(booking, kept, order, documents, asha):
+def test_whatever_the_order_of_deliveries_it_ends_refunded(booking, kept, order, named, documents, asha):
     for name in order:
-        reports(booking)[name]()
+        reports(booking, **named)[name]()
 
     after = kept()
     assert after["payment"]["status"] == "REFUNDED"
     assert after["refund"]["status"] == "REFUNDED"
     assert after["payment"]["transactionId"] == "txn-1"
     assert Decimal(str(documents("patients").find_one({"_id": asha.id})["totalSpent"])) == 0
+
+
+def flagged(booking, transaction, amount):
+    """What the consumer does with a payment that our rules refuse."""
+    with pytest.raises(PaymentAmountMismatch), atomic():
+        completed(booking, transaction=transaction, amount=amount)
+    payments.payment_discrepancy_record(booking_id=booking["_id"], transaction_id=transaction, amount=Decimal(amount))
+
+
+def given_back(booking, transaction, amount=PRICE):
+    payments.payment_refunded(
+        booking_id=booking["_id"],
+        transaction_id=transaction,
+        amount=Decimal(amount),
+        refunded_at=datetime(2026, 11, 22, 10, tzinfo=UTC),
+    )
+
+
+def spent(documents, patient):
+    return Decimal(str(documents("patients").find_one({"_id": patient.id})["totalSpent"]))
+
+
+def assert_noted(after, transaction, amount):
+    """That the transaction is for staff to see, and that its money is back."""
+    [flag] = after["payment"]["discrepancies"]
+    assert after["payment"]["needsStaff"] is True
+    assert (flag["transactionId"], flag["amount"].to_decimal()) == (transaction, Decimal(amount))
+    assert flag["refundedAmount"].to_decimal() == Decimal(amount)
+    assert flag["refundedAt"].replace(tzinfo=UTC) == datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+
+DOUBLE_PAYMENT = {
+    "paid": lambda booking: completed(booking),
+    "paid again": lambda booking: flagged(booking, "txn-2", PRICE),
+    "the second given back": lambda booking: given_back(booking, "txn-2"),
+}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("order", [order for order in itertools.permutations(DOUBLE_PAYMENT) if order[0] == "paid"])
+def test_a_double_payment_given_back_leaves_the_booking_paid(asha, booking, kept, documents, outbox, order, times):
+    for name in order:
+        for _ in range(times):
+            DOUBLE_PAYMENT[name](booking)
+
+    after = kept()
+    assert (after["payment"]["status"], after["payment"]["transactionId"]) == ("PAID", "txn-1")
+    assert_noted(after, "txn-2", PRICE)
+    assert "refund" not in after
+    assert spent(documents, asha) == PRICE
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    assert kept()["refund"]["amount"].to_decimal() == PRICE
+    assert outbox.types("PARTNER").count("refund.request") == 1
+
+
+def test_a_double_payment_whose_refund_is_told_before_everything_leaves_the_booking_paid(
+    asha, booking, kept, documents
+):
+    given_back(booking, "txn-2")
+    assert kept()["payment"]["status"] == "PENDING"
+    completed(booking)
+    flagged(booking, "txn-2", PRICE)
+
+    assert kept()["payment"]["status"] == "PAID"
+    assert_noted(kept(), "txn-2", PRICE)
+    assert spent(documents, asha) == PRICE
+
+
+WRONG_AMOUNT = {
+    "wrong": lambda booking: flagged(booking, "txn-1", 600),
+    "given back": lambda booking: given_back(booking, "txn-1", 600),
+    "right": lambda booking: completed(booking, transaction="txn-2"),
+}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(WRONG_AMOUNT)))
+def test_a_wrong_amount_given_back_leaves_the_right_payment(asha, booking, kept, documents, order):
+    for name in order:
+        WRONG_AMOUNT[name](booking)
+
+    after = kept()
+    assert (after["payment"]["status"], after["payment"]["transactionId"]) == ("PAID", "txn-2")
+    assert_noted(after, "txn-1", 600)
+    assert spent(documents, asha) == PRICE
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    assert kept()["refund"]["amount"].to_decimal() == PRICE
+
+
+def test_a_wrong_amount_given_back_can_still_be_paid(booking, post, payment_service):
+    flagged(booking, "txn-1", 600)
+    given_back(booking, "txn-1", 600)
+
+    assert post().status_code == 201
+
+
+def test_money_that_is_back_does_not_pay_when_its_amount_becomes_right(booking, kept, documents):
+    """A price that changes and a dead message that is put back."""
+    flagged(booking, "txn-1", 600)
+    given_back(booking, "txn-1", 600)
+    price = documents("nursebookings").find_one({"_id": booking["_id"]})["pricing"]
+    documents("nursebookings").update_one(
+        {"_id": booking["_id"]}, {"$set": {"pricing": {**price, "payableAmount": Decimal128("600")}}}
+    )
+
+    flagged(booking, "txn-1", 600)
+
+    assert kept()["payment"]["status"] == "PENDING"
+
+
+@pytest.mark.parametrize("status", ["REQUESTED", "CANCELLED"])
+def test_a_refund_told_before_its_payment_ends_refunded_and_is_not_asked_for(
+    asha, booking, kept, documents, outbox, status
+):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": status}})
+    given_back(booking, "txn-1")
+    completed(booking)
+
+    after = kept()
+    assert (after["payment"]["status"], after["refund"]["status"]) == ("REFUNDED", "REFUNDED")
+    assert (after["payment"]["transactionId"], after["payment"]["discrepancies"]) == ("txn-1", [])
+    assert after["refund"]["amount"].to_decimal() == PRICE
+    assert spent(documents, asha) == 0
+    assert outbox.types("PARTNER").count("refund.request") == 0
+
+
+def test_a_payment_that_the_monolith_marked_is_refunded_whatever_its_transaction(booking, kept, documents):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"payment": {"status": "PAID"}}})
+
+    given_back(booking, "txn-1")
+
+    assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")
 
 
 # --- refunds ---------------------------------------------------------------------------------------------------------
