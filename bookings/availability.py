@@ -1,17 +1,18 @@
 """The slots endpoint: which times of a service can be booked, and what they cost."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from orjson import Fragment
 
 from booking_service.api.renderers import encode
-from bookings import repositories, scheduling, slot_guard, terms
+from bookings import scheduling, terms
 from bookings.changing import moment
-from bookings.scheduling import EmptyReason, Slot
+from bookings.occupancy import Place, blocks_of, occupancy
+from bookings.scheduling import NO_CELLS, EmptyReason, Slot, VisitRules, city_key
 from catalog import services as catalog
 from catalog.terms import CatalogService
 
@@ -39,9 +40,8 @@ def slots_offered(*, id_or_slug: str, days: Sequence[date], city: str | None) ->
         ServiceNotFound.
     """
     service = catalog.service_find(id_or_slug)
-    rules = terms.rules_of(service)
-    free = _free_seats(service, days, [city] if city else service.cities)
-    found, reason = scheduling.slots(rules, days=days, city=city, now=moment(), zone=terms.zone(), free=free)
+    rules, full = terms.rules_of(service), _full(service, days, [city] if city else service.cities)
+    found, reason = scheduling.slots(rules, days=days, city=city, now=moment(), zone=terms.zone(), full=full)
     written = {starts_at: text for day in days for starts_at, text in _written(service, day)} if found else {}
     return Offer([_fragment(slot, written[slot.starts_at]) for slot in found], reason)
 
@@ -69,18 +69,18 @@ def _json(slot: Slot, service: CatalogService) -> bytes:
     return bytes(memoryview(encode(offer)))  # a copy: what orjson returns goes on holding the 4 kB it wrote into
 
 
-def _free_seats(service: CatalogService, days: Sequence[date], cities: Iterable[str]) -> dict[int, int] | None:
-    """The places left in each cell where some are taken: of the city, or of the emptiest of several."""
+def _full(service: CatalogService, days: Sequence[date], cities: Iterable[str]) -> dict[date, frozenset[int]]:
+    """The cells around each day in which no seat is left, in the city or in any of several; {} without a capacity."""
     if service.capacity_per_slot is None:
-        return None
-    first, _ = scheduling.opening(days[0], terms.rules_of(service), terms.zone())
-    _, last = scheduling.opening(days[-1], terms.rules_of(service), terms.zone())
-    cells = scheduling.cells(first, last + timedelta(hours=1))
-    taken = [_taken(service.name, city, service.capacity_per_slot, cells) for city in cities]
-    full = set.intersection(*(set(counts) for counts in taken)) if taken else set()
-    return {cell: service.capacity_per_slot - min(counts[cell] for counts in taken) for cell in full}
+        return {}
+    cells = {day: _cells(day, terms.rules_of(service), terms.zone()) for day in days}
+    places = {Place(service.id, service.name, city_key(city), service.capacity_per_slot) for city in cities}
+    full = occupancy.full(places, range(cells[days[0]].start, cells[days[-1]].stop))
+    return {day: NO_CELLS.union(*(full[block] for block in blocks_of(of_day))) for day, of_day in cells.items()}
 
 
-def _taken(service: str, city: str, capacity: int, cells: range) -> Counter[int]:
-    seats = [slot_guard.seat_resource(service, city, seat) for seat in range(capacity)]
-    return Counter(int(claim.rpartition(":")[2]) for claim in repositories.claims_taken(seats, cells))
+@lru_cache(maxsize=1024)
+def _cells(day: date, rules: VisitRules, zone: ZoneInfo) -> range:
+    """What the visits of a local day can touch: round the clock, the last one ends on the next day."""
+    opens_at, closes_at = scheduling.opening(day, rules, zone)
+    return scheduling.cells(opens_at, closes_at + rules.duration)

@@ -192,3 +192,22 @@ class SlotClaim(models.Model):
 
     def __str__(self) -> str:
         return self._id
+
+
+class SeatChange(Document):
+    """Cells of a service in a city in which a seat was taken or given back, written with it (see `occupancy`)."""
+
+    place = models.CharField(max_length=200)
+    first = models.IntegerField()
+    last = models.IntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "seatchanges"
+        indexes = [
+            DocumentIndex("place", "at", name="seat_changes_of_place"),
+            DocumentIndex("at", name="old_seat_changes_go", expire_after_seconds=3600),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.first} to {self.last}"

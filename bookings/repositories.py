@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,13 +12,15 @@ from pymongo import ReturnDocument
 
 from booking_service.api.pagination import Page
 from booking_service.djongo.errors import duplicate_keys
-from bookings.models import Booking, SlotClaim
+from bookings.models import Booking, SeatChange, SlotClaim
 
 Document = dict[str, Any]
 
 # What no list shows: it grows, or is nobody's business.
 NOT_LISTED = {"timeline": 0, "claims": 0, "messages": 0, "tracking": 0, "monolith": 0}
 NOT_READ = {"timeline": 0, "claims": 0, "monolith": 0}
+
+SEAT = "seat"  # claims on places of a service begin with it
 
 ORDERS = {
     "-createdAt": [("createdAt", -1), ("_id", -1)],
@@ -155,13 +157,15 @@ def bookings_to_remind(
 # --- slot claims -----------------------------------------------------------------------------------------------------
 def claims_add(booking_id: ObjectId, claim_ids: Iterable[str], expires_at: datetime) -> str | None:
     """Take the claims: None, or the id of one that another booking has; the transaction is lost then."""
-    rows = [{"_id": claim_id, "booking": booking_id, "expiresAt": expires_at} for claim_id in claim_ids]
+    wanted = list(claim_ids)
+    rows = [{"_id": claim_id, "booking": booking_id, "expiresAt": expires_at} for claim_id in wanted]
     if not rows:
         return None
     try:
         SlotClaim.objects.mongo_insert_many(rows)
     except IntegrityError as error:
         return str(duplicate_keys(error)[0]["_id"])
+    _tell_places(wanted)
     return None
 
 
@@ -170,7 +174,10 @@ def claims_remove(booking_id: ObjectId, claim_ids: Iterable[str]) -> int:
     wanted = list(claim_ids)
     if not wanted:
         return 0
-    return SlotClaim.objects.mongo_delete_many({"_id": {"$in": wanted}, "booking": booking_id}).deleted_count
+    removed = SlotClaim.objects.mongo_delete_many({"_id": {"$in": wanted}, "booking": booking_id}).deleted_count
+    if removed:
+        _tell_places(wanted)
+    return removed
 
 
 def claims_taken(resources: Iterable[str], cells: range) -> list[str]:
@@ -179,6 +186,41 @@ def claims_taken(resources: Iterable[str], cells: range) -> list[str]:
     if not ranges:
         return []
     return [row["_id"] for row in SlotClaim.objects.mongo_find({"$or": ranges}, {"_id": 1})]
+
+
+def cells_full(resources: Iterable[str], cells: Iterable[range]) -> set[int]:
+    """The `cells` that are taken on every one of `resources`; MongoDB counts, so that only these travel."""
+    seats = list(resources)
+    ranges = [{"_id": {"$gte": f"{seat}:{run.start}", "$lt": f"{seat}:{run.stop}"}} for run in cells for seat in seats]
+    if not ranges:
+        return set()
+    found = SlotClaim.objects.mongo_aggregate(
+        [
+            {"$match": {"$or": ranges}},
+            {"$group": {"_id": {"$last": {"$split": ["$_id", ":"]}}, "seats": {"$sum": 1}}},
+            {"$match": {"seats": len(seats)}},
+        ]
+    )
+    return {int(row["_id"]) for row in found}
+
+
+def seat_changes(places: Collection[str], since: datetime) -> list[Document]:
+    """What was taken or given back at `places` (of `seat_place`) since then, `{_id, place, first, last}` each."""
+    query = {"place": {"$in": list(places)}, "at": {"$gte": since}}
+    return list(SeatChange.objects.mongo_find(query, {"at": 0}))
+
+
+def _tell_places(claim_ids: Iterable[str]) -> None:
+    """Write down, in the transaction of the claims, which cells of which place readers have to look at again."""
+    by_place: dict[str, list[int]] = {}
+    for claim_id in claim_ids:
+        if claim_id.startswith(f"{SEAT}:"):
+            place, _seat, cell = claim_id.rsplit(":", 2)
+            by_place.setdefault(place, []).append(int(cell))
+    now = datetime.now(UTC)
+    changes = [{"place": p, "first": min(cells), "last": max(cells), "at": now} for p, cells in by_place.items()]
+    if changes:
+        SeatChange.objects.mongo_insert_many(changes)
 
 
 def claim_holders(booking_ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:

@@ -5,7 +5,7 @@ Local time is the service's zone; what is compared or stored is UTC.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -19,6 +19,7 @@ FARTHEST = timedelta(days=90)
 LONGEST_SLOT_RANGE_DAYS = 31
 SLOT_STEP = timedelta(minutes=30)
 DAY = timedelta(days=1)
+NO_CELLS: frozenset[int] = frozenset()
 
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?:\s*([AaPp][Mm]))?")
 _DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T00:00:00(?:\.000)?Z)?")
@@ -243,34 +244,35 @@ def slots(
     city: str | None,
     now: datetime,
     zone: ZoneInfo,
-    free: Mapping[int, int] | None = None,
+    full: Mapping[date, frozenset[int]] | None = None,
 ) -> tuple[list[Slot], EmptyReason | None]:
     """What can be booked on the local `days`: a start every SLOT_STEP from opening on, the visit inside the hours.
 
     Args:
         city: where; None for a caller who has not said.
-        free: the places left in each 5-minute cell that has less than all; absent cells are free. None: no limit.
+        full: the 5-minute cells of a day in which no place is left; absent days have places everywhere.
 
     Returns:
         The slots, those without a place left marked; or, when none has one, [] and the reason nearest to a slot.
     """
     if city is not None and rules.cities and city_key(city) not in rules.cities:
         return [], EmptyReason.CITY_NOT_SERVED
-    empty = [slot for day in sorted(days) for slot in slots_of_day(day, rules, zone)]
-    if not rules.is_active or not empty:
+    full = full or {}
+    every = [slot for day in sorted(days) for slot in slots_of_day(day, rules, zone, full.get(day, NO_CELLS))]
+    if not rules.is_active or not every:
         return [], EmptyReason.CLOSED
     soonest, farthest = now + rules.lead, now + FARTHEST
-    in_time = [slot for slot in empty if soonest <= slot.starts_at <= farthest]
-    if not in_time:
-        return [], EmptyReason.CLOSED if empty[0].starts_at > farthest else EmptyReason.LEAD_TIME
-    found = [_marked(slot, free) for slot in in_time] if free else in_time
+    found = [slot for slot in every if soonest <= slot.starts_at <= farthest]
+    if not found:
+        return [], EmptyReason.CLOSED if every[0].starts_at > farthest else EmptyReason.LEAD_TIME
     return (found, None) if any(slot.available for slot in found) else ([], EmptyReason.FULL)
 
 
 @lru_cache(maxsize=1024)  # a month of an open service has a thousand slots, and they are asked for again and again
-def slots_of_day(day: date, rules: VisitRules, zone: ZoneInfo) -> tuple[Slot, ...]:
-    """Every slot of a local day, as if none were taken."""
-    return tuple(Slot(start, start + rules.duration, available=True) for start in _starts(day, rules, zone))
+def slots_of_day(day: date, rules: VisitRules, zone: ZoneInfo, full: frozenset[int] = NO_CELLS) -> tuple[Slot, ...]:
+    """Every slot of a local day; those that touch one of the `full` cells are not available."""
+    times = [(start, start + rules.duration) for start in _starts(day, rules, zone)]
+    return tuple(Slot(start, end, available=full.isdisjoint(cells(start, end))) for start, end in times)
 
 
 def _starts(day: date, rules: VisitRules, zone: ZoneInfo) -> Iterator[datetime]:
@@ -280,12 +282,6 @@ def _starts(day: date, rules: VisitRules, zone: ZoneInfo) -> Iterator[datetime]:
     while start < closes_at and (rules.round_the_clock or start + rules.duration <= closes_at):
         yield start
         start += SLOT_STEP
-
-
-def _marked(slot: Slot, free: Mapping[int, int]) -> Slot:
-    if all(free.get(cell, 1) > 0 for cell in cells(slot.starts_at, slot.ends_at)):
-        return slot
-    return replace(slot, available=False)
 
 
 _FIELDS: Mapping[Violation, str] = {

@@ -10,6 +10,7 @@ The pattern in five lines
     3. `_id` is unique, so of two that want the same cell one fails; nobody looks first and writes later.
     4. The booking remembers its claims (`claims`: runs of cells), so exactly those are given back.
     5. They go back in the transaction that makes the booking CANCELLED, NO_SHOW or FAILED, or moves it elsewhere.
+    Claims on places tell `occupancy` what changed, by an insert of the same transaction that conflicts with none.
 
 What fails and how
     A cell another booking has: the insert fails, the transaction is aborted, nothing of it stays, and the resource in
@@ -35,7 +36,7 @@ from bookings import repositories
 from bookings.exceptions import PatientOverlap, ProviderBusy, SlotTaken
 from bookings.scheduling import cells, city_key
 
-PERSON, PROVIDER, SEAT = "person", "provider", "seat"
+PERSON, PROVIDER, SEAT = "person", "provider", repositories.SEAT
 _REFUSALS: dict[str, type[Conflict]] = {PERSON: PatientOverlap, PROVIDER: ProviderBusy, SEAT: SlotTaken}
 
 
@@ -63,7 +64,12 @@ def person_resource(patient: ObjectId, name: str | None = None) -> str:
 
 def seat_resource(service: str, city: str, seat: int) -> str:
     """One of the places of a service in a city."""
-    return f"{SEAT}:{service}:{city_key(city)}:{seat}"
+    return f"{seat_place(service, city)}:{seat}"
+
+
+def seat_place(service: str, city: str) -> str:
+    """What the places of a service in a city have in common."""
+    return f"{SEAT}:{service}:{city_key(city)}"
 
 
 def take(booking_id: ObjectId, need: Need, held: Collection[str] = ()) -> list[str]:

@@ -397,13 +397,13 @@ def test_it_says_that_it_is_too_late_or_too_early_to_book() -> None:
 def test_it_marks_what_is_taken_and_says_when_everything_is() -> None:
     at_ten = scheduling.cells(local(2026, 11, 24, 10, 25), local(2026, 11, 24, 10, 30))
 
-    found, reason = offered(free=dict.fromkeys(at_ten, 0))
+    found, reason = offered(full={date(2026, 11, 24): frozenset(at_ten)})
     assert reason is None
     assert [slot.starts_at for slot in found if not slot.available] == [local(2026, 11, 24, 10)]
 
     whole_day = scheduling.cells(local(2026, 11, 24, 6), local(2026, 11, 24, 22))
-    assert offered(free=dict.fromkeys(whole_day, 0)) == ([], EmptyReason.FULL)
-    assert offered(free=dict.fromkeys(whole_day, 1))[1] is None
+    assert offered(full={date(2026, 11, 24): frozenset(whole_day)}) == ([], EmptyReason.FULL)
+    assert offered(full={date(2026, 11, 25): frozenset(whole_day)})[1] is None
 
 
 def test_it_offers_the_whole_day_round_the_clock() -> None:
