@@ -10,6 +10,7 @@ from booking_service.api.errors import Unprocessable
 from booking_service.djongo.transaction import run
 from bookings import repositories, signals
 from bookings.changing import moment
+from bookings.exceptions import BookingNotFound
 from bookings.lifecycle import MOVABLE
 from bookings.signals import NotificationKind
 
@@ -84,10 +85,13 @@ def notification_recorded(
 
     Raises:
         UnknownNotification: no kind or channel of ours.
+        BookingNotFound
     """
     kind, channel = kind.upper(), channel.upper()
     if kind not in NotificationKind.__members__ or channel not in CHANNELS:
         raise UnknownNotification
     path = f"notifications.{kind}.{channel}"
     note = {"status": "SENT" if delivered else "FAILED", "at": sent_at or moment()}
-    repositories.booking_note(booking_id, {f"{path}.status": {"$ne": "SENT"}}, {path: note})
+    noted = repositories.booking_note(booking_id, {f"{path}.status": {"$ne": "SENT"}}, {path: note})
+    if not noted and repositories.booking_status(booking_id) is None:
+        raise BookingNotFound

@@ -4,9 +4,11 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from bson import ObjectId
 from django.core.management import call_command
 
 from bookings import moving, notifications, services
+from bookings.exceptions import BookingNotFound
 from bookings.notifications import UnknownNotification, reminder_is_current
 from tests.factories import booking_made, tomorrow
 from tests.integration.bookings.parallel import in_parallel
@@ -143,3 +145,11 @@ def shown(asha, booking):
 def test_it_refuses_a_report_of_what_it_never_sent(booking, kind, channel):
     with pytest.raises(UnknownNotification):
         notifications.notification_recorded(booking_id=booking["_id"], kind=kind, channel=channel, delivered=True)
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+def test_it_refuses_a_report_about_no_booking(booking, delivered):
+    report = {"kind": "CONFIRMATION", "channel": "SMS", "delivered": delivered}
+
+    with pytest.raises(BookingNotFound):
+        notifications.notification_recorded(booking_id=ObjectId(), **report)
