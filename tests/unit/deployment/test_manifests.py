@@ -12,6 +12,7 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands
 
+from booking_service.devstack.servers import MongoServer
 from tests.unit.operations.test_settings import NEEDED
 
 ROOT = Path(settings.BASE_DIR)
@@ -152,6 +153,13 @@ def test_workers_show_their_figures_where_somebody_can_ask_for_them():
         assert compose[worker]["environment"]["EVENTS_METRICS_PORT"] == port
         assert compose[worker]["environment"]["MONGODB_URI"] == compose["web"]["environment"]["MONGODB_URI"]
         assert compose[worker]["ports"][0].endswith(f":{port}")
+
+
+def test_locks_of_dead_processes_last_as_long_everywhere_as_in_the_tests():
+    (limit,) = [word for word in MongoServer(Path("/nowhere")).command() if "transactionLifetimeLimitSeconds" in word]
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert limit in compose["mongodb"]["command"]
+    assert limit in (ROOT / "docs" / "operations.md").read_text()
 
 
 def alerts() -> list[dict[str, Any]]:
