@@ -68,6 +68,14 @@ def test_it_brings_untouched_rows_up_to_date(monkeypatch: Any) -> None:
     assert services.service_public("INJECTION_IM")["shortDescription"] == "A new text"
 
 
+def test_it_brings_the_end_of_a_long_text_up_to_date(monkeypatch: Any) -> None:
+    long = next(iter(seeding.seed_documents())) | {"longDescription": "x" * 2400}
+    for text in ("x" * 2400, "x" * 2399 + "!"):
+        monkeypatch.setattr(seeding, "seed_documents", lambda text=text: [long | {"longDescription": text}])
+        seed_catalog()
+        assert services.service_public("INJECTION_IM")["longDescription"] == text
+
+
 def test_it_leaves_alone_what_an_import_brought() -> None:
     imported = wound_dressing(name="IV_DRIP", slug="wound-dressing", displayName="From the monolith")
     Service.objects.mongo_insert_one(imported)
