@@ -407,6 +407,9 @@ for _name, _path in EMBEDDED.items():
     setattr(ServiceAdmin, _name, _shown(_name, _path))
 
 
+MADE_NEW = {"CREATED", "SEEDED", "COPIED"}  # with version 0: the seed also brings up to date what it made
+
+
 @admin.register(ServiceChange)
 class ServiceChangeAdmin(FoundByText, ModelAdmin):
     """The history of all services; nobody writes it by hand."""
@@ -430,8 +433,8 @@ class ServiceChangeAdmin(FoundByText, ModelAdmin):
 
     @display(description="What changed")
     def shown_changes(self, change: ServiceChange) -> str:
-        if not any(part.before for part in change.changes):
-            return "New" if change.version == 0 else ""
+        if change.action in MADE_NEW and change.version == 0:
+            return "New"
         fields = [LABELS.get(part.field, part.field) for part in change.changes]
         return ", ".join(fields[:4]) + (f" and {len(fields) - 4} more" if len(fields) > 4 else "")
 

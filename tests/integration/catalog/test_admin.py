@@ -297,6 +297,20 @@ def test_it_lists_the_changes_of_all_services_and_finds_those_of_one(editor: Cli
     assert listed("?q=other") == ["SECOND"]
 
 
+def test_it_lists_what_changed_also_where_nothing_was_before(editor: Client) -> None:
+    service_id = service_made()
+    copied = services.service_copy(actor=EDITOR, service_id=service_id)
+    unsuitable = wound_dressing()["requirements"] | {"contraindications": ["Fever"]}
+    filled = wound_dressing(requirements=unsuitable)
+    services.service_update(actor=EDITOR, service_id=service_id, version=0, document=filled)
+    services.services_activate(actor=EDITOR, service_ids=[copied])
+
+    page = editor.get("/admin/catalog/servicechange/").content.decode()
+
+    column = [cell.strip() for cell in re.findall(r"field-shown_changes[^>]*>\s*([^<]*)<", page)]
+    assert column == ["Active", "Not suitable for", "New", "New"]
+
+
 def test_it_records_no_change_of_what_staff_left_alone(editor: Client) -> None:
     service_id = service_made("NIGHT_NURSING", **without("seo", "faqs"))
     page = editor.get(f"{SERVICES}{service_id}/change/").context["adminform"].form
