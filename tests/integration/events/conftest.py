@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -11,10 +13,11 @@ from pytest_django import Settings
 
 from booking_service.djongo.transaction import atomic
 from events import broker
+from events.consumer import Consumer
 from events.models import Lane
 from events.repositories import NewEvent, outbox_add
 from events.topology import topology
-from tests.integration.events.rabbit import empty
+from tests.integration.events.rabbit import empty, eventually
 
 
 @pytest.fixture
@@ -45,6 +48,27 @@ def listening(rabbit: str) -> Iterator[str]:
     yield queue
     with broker.short_channel(rabbit) as channel:
         channel.queue_delete(queue)
+
+
+@pytest.fixture
+def consume(rabbit: str) -> Iterator[Callable[[Callable[[], Any]], None]]:
+    """Runs a consumer until a condition holds."""
+    made: list[Consumer] = []
+
+    def until(condition: Callable[[], Any]) -> None:
+        made.append(Consumer(broker.Subscription(rabbit, topology(), prefetch=10), topology(), threads=4))
+
+        def step() -> Any:
+            made[-1].work(0.05)
+            return condition()
+
+        eventually(step, what="the consumer did not get there")
+        made[-1].stop(5)
+
+    yield until
+    for each in made:
+        with suppress(Exception):
+            each.stop(1)
 
 
 @pytest.fixture

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any
 
 import pika
+from bson import ObjectId
 
 from events.broker import Delivery, Topology, short_channel
+from events.topology import topology
 
 
-def empty(url: str, topology: Topology) -> None:
+def empty(url: str, ours: Topology) -> None:
     """Empty every queue of ours."""
     with short_channel(url) as channel:
-        for queue in (topology.queue, topology.dead_queue, *topology.retry_queues):
+        for queue in (ours.queue, ours.dead_queue, *ours.retry_queues):
             channel.queue_purge(queue)
 
 
@@ -56,3 +59,29 @@ def eventually(condition: Callable[[], Any], *, seconds: float = 10, what: str =
         assert monotonic() < until, what or "it did not come true in time"
         sleep(0.02)
     return value
+
+
+def a_payment(**changed: Any) -> dict[str, Any]:
+    """The data of a payment.completed."""
+    return {"bookingId": str(ObjectId()), "transactionId": "t-1", "amount": 678.5, **changed}
+
+
+def send(
+    url: str,
+    data: dict[str, Any] | None = None,
+    *,
+    type: str = "payment.completed",
+    message_id: str = "m-1",
+    body: bytes | None = None,
+    **properties: Any,
+) -> None:
+    """Publish what another service would: `data` in its envelope, or `body` as it is."""
+    envelope = {"event": type, "data": data or a_payment(), "timestamp": "2026-11-22T10:00:00Z", "service": "payments"}
+    body = json.dumps(envelope).encode() if body is None else body
+    put(url, f"{type.split('.')[0]}.events", type, body, type=type, message_id=message_id, **properties)
+
+
+def dead_letter(url: str) -> Delivery:
+    """The one dead letter there is."""
+    (letter,) = take(url, topology().dead_queue, 1)
+    return letter

@@ -16,20 +16,9 @@ from events.broker import Subscription, short_channel
 from events.consumer import Consumer
 from events.models import InboxMessage
 from events.topology import topology
-from tests.integration.events.rabbit import eventually, message_count, put, take
+from tests.integration.events.rabbit import a_payment, dead_letter, eventually, message_count, put, send
 
 pytestmark = pytest.mark.broker
-
-
-def a_payment(**changed) -> dict:
-    return {"bookingId": str(ObjectId()), "transactionId": "t-1", "amount": 678.5, **changed}
-
-
-def send(rabbit, data=None, *, type="payment.completed", message_id="m-1", body=None, **properties):
-    envelope = {"event": type, "data": data or a_payment(), "timestamp": "2026-11-22T10:00:00Z", "service": "payments"}
-    body = body if body is not None else json.dumps(envelope).encode()
-    exchange = f"{type.split('.')[0]}.events"
-    put(rabbit, exchange, type, body, type=type, message_id=message_id, **properties)
 
 
 @pytest.fixture
@@ -45,28 +34,6 @@ def effects(monkeypatch):
     return seen
 
 
-@pytest.fixture
-def consume(rabbit):
-    """Runs a consumer until a condition holds."""
-    made = []
-
-    def until(condition, **options):
-        subscription = Subscription(rabbit, topology(), prefetch=10)
-        made.append(Consumer(subscription, topology(), threads=options.pop("threads", 4)))
-
-        def step():
-            made[-1].work(0.05)
-            return condition()
-
-        eventually(step, what="the consumer did not get there")
-        made[-1].stop(5)
-
-    yield until
-    for each in made:
-        with suppress(Exception):
-            each.stop(1)
-
-
 def works(consuming):
     consuming.work(0.05)
     return True
@@ -74,11 +41,6 @@ def works(consuming):
 
 def is_empty(rabbit):
     return lambda: message_count(rabbit, topology().queue) == 0
-
-
-def dead_letter(rabbit):
-    (letter,) = take(rabbit, topology().dead_queue, 1)
-    return letter
 
 
 def effects_written() -> int:
