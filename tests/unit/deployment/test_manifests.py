@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from django.conf import settings
 from django.core.management import get_commands
 
 from booking_service.devstack.servers import MongoServer
+from booking_service.operations.urls import urlpatterns
+from events.broker import Outcome
+from events.consumer import Fate
+from events.models import Lane, Status
 from tests.unit.operations.test_settings import NEEDED
 
 ROOT = Path(settings.BASE_DIR)
@@ -20,6 +25,10 @@ FILES = [*sorted((ROOT / "k8s").glob("*.yaml")), ROOT / "k8s" / "secret.yaml.exa
 WORKLOADS = {"Deployment", "Job", "CronJob"}
 SETTINGS_SOURCE = (ROOT / "booking_service" / "settings.py").read_text()
 NOT_OURS = {"up", "kube_cronjob_status_last_successful_time"}
+COMING = {"booking_events_queue_messages"}  # of the release that also shows it
+METRIC = re.compile(r'"(booking_\w+)"')
+SELECTOR = re.compile(r"\b(\w+)\{([^}]*)\}")
+MATCHER = re.compile(r'(\w+)(?:=~|!~|!=|=)"([^"]*)"')
 
 
 def documents() -> Iterator[dict[str, Any]]:
@@ -78,6 +87,12 @@ def test_pods_keep_to_the_restricted_profile(name):
         }
         assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
         assert {"requests", "limits"} <= set(container["resources"])
+
+
+@pytest.mark.parametrize("name", sorted(set(pods()) - {"migrate"}))
+def test_whatever_runs_waits_for_the_migrations_of_its_release(name):
+    (first, *_) = pods()[name]["initContainers"]
+    assert first["command"] == ["python", "manage.py", "migrate", "--check"]
 
 
 def test_the_user_of_pods_is_that_of_the_image():
@@ -174,7 +189,7 @@ def metric_names() -> set[str]:
 
     objects = [value for value in vars(metrics).values() if hasattr(value, "describe") and hasattr(value, "_name")]
     names = {sample for metric in objects for sample in samples(metric)}
-    return names | set(re.findall(r'"(booking_outbox_\w+)"', (ROOT / "events" / "backlog.py").read_text()))
+    return names | {name for file in (ROOT / "events").glob("*.py") for name in METRIC.findall(file.read_text())}
 
 
 def samples(metric: Any) -> list[str]:
@@ -188,9 +203,48 @@ def test_an_alert_asks_for_what_there_is(rule):
 
     named = set(re.findall(r"\b(booking_\w+|up|kube_\w+)\b(?=[{\[)]| ==|$)", rule["expr"]))
     assert named
-    assert named <= metric_names() | NOT_OURS
+    assert named <= metric_names() | NOT_OURS | COMING
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert rule["annotations"]["summary"]
+
+
+def label_values() -> dict[tuple[str, str], set[str]]:
+    """What a label of a metric can say; names as the alerts give them."""
+    routes = {str(pattern.pattern) for pattern in urlpatterns}
+    statuses = {str(status.value) for status in HTTPStatus}
+    return {
+        ("up", "namespace"): {of_kind("Namespace")[0]["metadata"]["name"]},
+        ("up", "pod"): {f"{name}-6d4cf56db6-x7k2p" for name in pods()},
+        ("kube_cronjob_status_last_successful_time", "namespace"): {of_kind("Namespace")[0]["metadata"]["name"]},
+        ("booking_request_seconds_count", "status"): statuses,
+        ("booking_request_seconds_bucket", "route"): routes,
+        ("booking_database_seconds_count", "outcome"): {"ok", "failed"},
+        ("booking_outbox_oldest_seconds", "lane"): set(Lane),
+        ("booking_outbox_oldest_seconds", "status"): set(Status),
+        ("booking_outbox_events", "lane"): set(Lane),
+        ("booking_outbox_events", "status"): set(Status),
+        ("booking_events_consumed_total", "outcome"): set(Fate),
+        ("booking_events_published_total", "outcome"): set(Outcome),
+        ("booking_events_queue_messages", "queue"): {"events", "dead"},
+        ("booking_partner_calls_total", "outcome"): {"ok"},
+        ("booking_cache_lookups_total", "result"): {"hit", "miss", "down"},
+    }
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
+def test_an_alert_asks_for_labels_that_there_are(rule):
+    known = label_values()
+    for metric, matchers in SELECTOR.findall(rule["expr"]):
+        for label, wanted in MATCHER.findall(matchers):
+            for alternative in wanted.split("|"):
+                said = [value for value in known[metric, label] if re.fullmatch(alternative, str(value))]
+                assert said, f"{metric} never has {label}={alternative}"
+
+
+@pytest.mark.parametrize("component", ["web", "publisher", "consumer"])
+def test_it_is_told_when_nothing_of_a_component_runs(component):
+    absent = f'absent(up{{namespace="patient-booking", pod=~"{component}-.*"}} == 1)'
+    assert [rule["labels"]["severity"] for rule in alerts() if rule["expr"] == absent] == ["page"]
 
 
 def test_every_alert_is_explained():
