@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from booking_service.api.conditional import check_if_match, etag_for, is_known, not_modified
+from booking_service.api.conditional import check_if_match, etag_for, is_known, not_modified, revalidated
 from booking_service.api.envelope import success
 from booking_service.api.errors import PreconditionFailed
 from booking_service.api.idempotency import idempotent
@@ -292,7 +292,7 @@ class SlotViewSet(ServiceViewSet):
 
     authentication_classes = ()
 
-    @documents(openapi.SLOTS, parameters=openapi.SLOT_RANGE, counted=True, refusals=(RangeTooLarge,))
+    @documents(openapi.SLOTS, parameters=openapi.SLOT_RANGE, counted=True, conditional=True, refusals=(RangeTooLarge,))
     def slots(self, request: Request, id_or_slug: str) -> HttpResponse:
         """The slots of a service, each with its price; an empty answer says why."""
         days = slot_days(request.query_params, availability.today())
@@ -300,7 +300,7 @@ class SlotViewSet(ServiceViewSet):
             id_or_slug=id_or_slug, days=days, city=request.query_params.get("city") or None
         )
         reason = {"reason": offer.reason.value} if offer.reason else {}
-        return success({"slots": offer.slots, **reason}, count=len(offer.slots))
+        return revalidated(request, success({"slots": offer.slots, **reason}, count=len(offer.slots)))
 
 
 def _id(text: str) -> ObjectId:

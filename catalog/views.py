@@ -14,7 +14,8 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from booking_service.api.conditional import etag_for, is_known, not_modified
+from booking_service.api.conditional import etag_for, is_known, not_modified, revalidated
+from booking_service.api.envelope import success
 from booking_service.api.pagination import Page, page_from, pagination
 from booking_service.api.renderers import encode
 from booking_service.api.schema import documents
@@ -62,30 +63,32 @@ class CatalogViewSet(ServiceViewSet):
     authentication_classes = ()
     permission_classes = ()
 
-    @documents(openapi.SERVICES, parameters=(openapi.CATEGORY, *openapi.SHELF), paginated=True, counted=True)
+    @documents(
+        openapi.SERVICES, parameters=(openapi.CATEGORY, *openapi.SHELF), paginated=True, counted=True, conditional=True
+    )
     def list(self, request: Request) -> HttpResponse:
         """Active services by sort order, then most booked."""
         return self._page_of(request, queries.shelf_from(request.query_params))
 
-    @documents(openapi.SERVICES, parameters=openapi.SHELF, paginated=True, counted=True)
+    @documents(openapi.SERVICES, parameters=openapi.SHELF, paginated=True, counted=True, conditional=True)
     def category(self, request: Request, category: str) -> HttpResponse:
         """Active services of one category."""
         query = request.query_params.copy()
         query["category"] = category
         return self._page_of(request, queries.shelf_from(query))
 
-    @documents(openapi.SERVICES, counted=True)
+    @documents(openapi.SERVICES, counted=True, conditional=True)
     def featured(self, request: Request) -> HttpResponse:
         """At most six services that we put first."""
         return answered(request, "featured", lambda: _listed(services.services_featured()))
 
-    @documents(openapi.SERVICES, parameters=(openapi.POPULAR,), counted=True)
+    @documents(openapi.SERVICES, parameters=(openapi.POPULAR,), counted=True, conditional=True)
     def popular(self, request: Request) -> HttpResponse:
         """Popular services, most booked first."""
         limit = queries.popular_limit_from(request.query_params)
         return answered(request, f"popular:{limit}", lambda: _listed(services.services_popular(limit=limit)))
 
-    @documents(openapi.SERVICES, parameters=(openapi.QUERY,), paginated=True, counted=True)
+    @documents(openapi.SERVICES, parameters=(openapi.QUERY,), paginated=True, counted=True, conditional=True)
     def search(self, request: Request) -> HttpResponse:
         """Active services that hold the text literally, best match first."""
         text, page = queries.search_text_from(request.query_params), page_from(request)
@@ -95,18 +98,17 @@ class CatalogViewSet(ServiceViewSet):
 
         return answered(request, f"search:{page.number}:{page.limit}:{text}", build)
 
-    @documents(openapi.SERVICE)
+    @documents(openapi.SERVICE, conditional=True)
     def retrieve(self, request: Request, key: str) -> HttpResponse:
         """One active service by id, slug or name."""
         return answered(request, f"service:{key}", lambda: {"success": True, "data": services.service_public(key)})
 
-    @documents(openapi.QUOTE, parameters=(openapi.AT,))
+    @documents(openapi.QUOTE, parameters=(openapi.AT,), conditional=True)
     def pricing(self, request: Request, key: str) -> HttpResponse:
         """What a booking of a visit that starts at `at` is charged."""
         at, service = queries.instant_from(request.query_params), services.service_find(key)
         quote = services.service_quote(service, at)
-        body = encode({"success": True, "data": {"startsAt": at, **_quoted(service, quote)}})
-        return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
+        return revalidated(request, success({"startsAt": at, **_quoted(service, quote)}))
 
     def _page_of(self, request: Request, shelf: services.Shelf) -> HttpResponse:
         page = page_from(request)

@@ -78,6 +78,16 @@ PAGE_PARAMETERS = (
     OpenApiParameter("page", {"type": "integer", "minimum": 1, "default": 1}),
     OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
 )
+IF_NONE_MATCH_PARAMETER = OpenApiParameter(
+    "If-None-Match",
+    {"type": "string"},
+    OpenApiParameter.HEADER,
+    description="The ETag of an answer that you have: 304 without a body if it is still so.",
+)
+CACHE_HEADERS: Json = {
+    "ETag": {"description": "names this answer", "schema": {"type": "string"}},
+    "Cache-Control": {"description": "keep it, but ask whether it is still so", "schema": {"type": "string"}},
+}
 IDEMPOTENCY_PARAMETER = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": 255},
@@ -98,6 +108,7 @@ class Operation:
     paginated: bool = False
     counted: bool = False
     bare: bool = False
+    conditional: bool = False
     example: Json | Callable[[], Json] | None = None
 
 
@@ -111,6 +122,7 @@ def documents(
     paginated: bool = False,
     counted: bool = False,
     bare: bool = False,
+    conditional: bool = False,
     example: Json | Callable[[], Json] | None = None,
 ) -> Callable[[View], View]:
     """Decorator for view methods.
@@ -122,10 +134,11 @@ def documents(
         refusals: the service errors that only this endpoint has; the shared ones are known.
         paginated, counted: whether the envelope has ``pagination`` or ``count``.
         bare: whether ``data`` is the whole answer, without an envelope.
+        conditional: whether it answers an ETag, and 304 to a client that names it.
         example: a body that works when sent. A callable when it must name a day to come.
     """
     statuses = (status,) if isinstance(status, int) else status
-    operation = Operation(data, body, statuses, parameters, refusals, paginated, counted, bare, example)
+    operation = Operation(data, body, statuses, parameters, refusals, paginated, counted, bare, conditional, example)
 
     def mark(view: View) -> View:
         view.documented = operation  # type: ignore[attr-defined]
@@ -189,6 +202,8 @@ class ServiceSchema(AutoSchema):
         given = list(self._documented.parameters)
         if self._documented.paginated:
             given.extend(PAGE_PARAMETERS)
+        if self._documented.conditional:
+            given.append(IF_NONE_MATCH_PARAMETER)
         if hasattr(self._view_method, "idempotent"):
             given.append(IDEMPOTENCY_PARAMETER)
         return given
@@ -230,8 +245,10 @@ class ServiceSchema(AutoSchema):
             schema = operation.data
         else:
             schema = envelope_schema(operation.data, paginated=operation.paginated, counted=operation.counted)
-        return {
-            str(status): {"description": HTTPStatus(status).phrase, "content": {JSON: {"schema": schema}}}
+        headers = {"headers": CACHE_HEADERS} if operation.conditional else {}
+        unchanged = {"304": {"description": HTTPStatus.NOT_MODIFIED.phrase, **headers}} if headers else {}
+        return unchanged | {
+            str(status): {"description": HTTPStatus(status).phrase, **headers, "content": {JSON: {"schema": schema}}}
             for status in operation.status
         }
 

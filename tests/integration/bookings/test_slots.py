@@ -4,6 +4,7 @@ import tracemalloc
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 
 from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
 
@@ -75,6 +76,19 @@ def test_it_marks_what_is_taken(public, asha, ravi):
     elsewhere = slots(public, f"from={day()}&to={day()}&city=Mumbai", "iv-drip").body["data"]["slots"]
     anywhere = slots(public, f"from={day()}&to={day()}", "iv-drip").body["data"]["slots"]
     assert all(slot["available"] for slot in elsewhere + anywhere)
+
+
+def test_it_tells_a_client_that_nothing_was_booked(public, asha, ravi):
+    service_made("IV_DRIP", availability__capacityPerSlot=1)
+    path = f"/api/services/iv-drip/slots?from={day()}&to={day()}&city=Bangalore"
+    first = Client().get(path)
+
+    again = Client().get(path, headers={"If-None-Match": first["ETag"]})
+
+    assert first["Cache-Control"] == again["Cache-Control"] == "no-cache"
+    assert (again.status_code, again.content) == (304, b"")
+    booking_made(asha, serviceType="IV_DRIP")
+    assert Client().get(path, headers={"If-None-Match": first["ETag"]}).status_code == 200
 
 
 def test_an_empty_answer_says_why(public, asha, documents):

@@ -244,6 +244,20 @@ def test_it_quotes_a_package() -> None:
     assert quoted["packageDetails"] == package
 
 
+def test_it_tells_a_client_that_a_price_has_not_changed() -> None:
+    service_id = service_made()
+    path, at = f"/api/services/{service_id}/pricing", {"at": "2026-12-01T18:30:00Z"}
+    first = client.get(path, at)
+
+    again = client.get(path, at, headers={"If-None-Match": first["ETag"]})
+
+    assert first["Cache-Control"] == again["Cache-Control"] == "no-cache"
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+    dearer = wound_dressing(pricing={"basePrice": 600, "currency": "INR"})
+    services.service_update(actor=EDITOR, service_id=service_id, version=0, document=dearer)
+    assert client.get(path, at, headers={"If-None-Match": first["ETag"]}).status_code == 200
+
+
 def test_it_takes_an_offset_whose_plus_was_not_encoded() -> None:
     service_made()
     response = client.get("/api/services/WOUND_DRESSING/pricing?at=2026-12-01T10:00:00+05:30")

@@ -137,6 +137,19 @@ def test_it_shows_the_idempotency_key_where_it_is_honoured(document: Schema) -> 
     }
 
 
+def test_it_says_which_answers_can_be_asked_for_again(document: Schema) -> None:
+    told = {
+        path
+        for path, operations in document["paths"].items()
+        if "304" in operations.get("get", {}).get("responses", {})
+    }
+    assert {path for path in document["paths"] if path.startswith("/api/services")} <= told
+    slots = document["paths"]["/api/services/{id_or_slug}/slots"]["get"]
+    assert "content" not in slots["responses"]["304"]
+    assert slots["responses"]["200"]["headers"].keys() == {"ETag", "Cache-Control"}
+    assert "If-None-Match" in {parameter["name"] for parameter in slots["parameters"]}
+
+
 def test_its_examples_fit_their_own_schemas(document: Schema) -> None:
     registry = Registry().with_resource("urn:api", DRAFT4.create_resource(document))
     checked = 0
