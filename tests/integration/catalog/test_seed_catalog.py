@@ -1,10 +1,12 @@
 """`manage.py seed_catalog`: idempotent, and staff's edits survive it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import Any
 
 from bson import json_util
 from django.core.management import call_command
+from django.db import connection
 
 from catalog import seeding, services
 from catalog.models import Service, ServiceChange
@@ -74,6 +76,39 @@ def test_it_brings_the_end_of_a_long_text_up_to_date(monkeypatch: Any) -> None:
         monkeypatch.setattr(seeding, "seed_documents", lambda text=text: [long | {"longDescription": text}])
         seed_catalog()
         assert services.service_public("INJECTION_IM")["longDescription"] == text
+
+
+def test_it_looks_again_when_staff_save_meanwhile(monkeypatch: Any) -> None:
+    seed_catalog()
+    documents = [document | {"shortDescription": "A new text"} for document in seeding.seed_documents()][:1]
+    monkeypatch.setattr(seeding, "seed_documents", lambda: documents)
+    history = services.service_history
+
+    def staff_save_after(service_id: Any, **options: Any) -> Any:
+        monkeypatch.setattr(services, "service_history", history)
+        found = history(service_id, **options)
+        services.services_reorder(actor=EDITOR, orders={service_id: 77})
+        return found
+
+    monkeypatch.setattr(services, "service_history", staff_save_after)
+
+    assert "1 left as staff or an import made them: INJECTION_IM" in seed_catalog()
+
+    assert services.service_public("INJECTION_IM")["sortOrder"] == 77
+
+
+def test_two_seeds_at_once_bring_each_service_once() -> None:
+    def seeded(_: int) -> seeding.Outcome:
+        try:
+            return seeding.seed()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(seeded, range(2))
+
+    assert sorted(first.added + second.added) == sorted(row["name"] for row in seeding.seed_documents())
+    assert sorted(first.unchanged + second.unchanged) == sorted(first.added + second.added)
 
 
 def test_it_leaves_alone_what_an_import_brought() -> None:
