@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, ClassVar, NoReturn, Self
 
 from bson import ObjectId
@@ -221,14 +222,32 @@ class StrictSerializer(Serializer[Any]):
         return fields
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        errors: dict[str, Any] = {}
-        if isinstance(data, Mapping):
-            unknown = [str(key)[:100] for key in data if key not in self.fields]
-            errors = {key: [serializers.ErrorDetail(UNKNOWN_KEY, "unknown_key")] for key in unknown}
-        try:
-            values: dict[str, Any] = super().to_internal_value(data)
-        except ValidationError as invalid:
-            raise ValidationError({**errors, **invalid.detail}) from None  # type: ignore[dict-item]
+        """As in DRF, but for names that nobody knows, and without a look at optional fields that are absent."""
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)  # which says what was expected
+        values: dict[str, Any] = {}
+        errors: dict[str, Any] = {
+            str(key)[:100]: [serializers.ErrorDetail(UNKNOWN_KEY, "unknown_key")]
+            for key in data
+            if key not in self.fields
+        }
+        for name, field, may_be_absent in self._inputs:
+            if may_be_absent and name not in data:
+                continue
+            try:
+                values[name] = field.run_validation(data.get(name, serializers.empty))
+            except ValidationError as invalid:
+                errors[name] = invalid.detail
+            except serializers.SkipField:
+                pass
         if errors:
             raise ValidationError(errors)
         return values
+
+    @cached_property
+    def _inputs(self) -> tuple[tuple[str, serializers.Field[Any, Any, Any, Any], bool], ...]:
+        """Each field's name, the field, and whether nothing is asked or filled in where it is absent."""
+        return tuple(
+            (name, field, not field.required and field.default is serializers.empty)
+            for name, field in self.fields.items()
+        )
