@@ -59,13 +59,13 @@ class BookingFilter:
 
 # --- bookings --------------------------------------------------------------------------------------------------------
 def booking_add(document: Document) -> None:
-    """Store a new booking."""
-    Booking.objects.mongo_insert_one(document)
+    """Store a new booking, inside the caller's transaction."""
+    Booking.objects.mongo_insert_in_transaction([document])
 
 
 def booking_find(booking_id: ObjectId, owner: Mapping[str, Any]) -> Document | None:
-    """The booking as it is shown, if `owner` (`{"patient": id}`, `{"serviceProvider": id}` or {}) has it."""
-    return Booking.objects.mongo_find_one({"_id": booking_id, **owner}, NOT_READ)
+    """The booking for display, if `owner` (`{"patient": id}`, `{"serviceProvider": id}` or {}) has it."""
+    return Booking.objects.mongo_for_display.find_one({"_id": booking_id, **owner}, NOT_READ)
 
 
 def booking_load(booking_id: ObjectId, owner: Mapping[str, Any]) -> Document | None:
@@ -104,7 +104,7 @@ def booking_note(booking_id: ObjectId, expected: Mapping[str, Any], fields: Mapp
 
 
 def bookings_page(wanted: BookingFilter, order: str, page: Page) -> tuple[list[Document], int]:
-    """One page and the number of all, in one round trip: the count comes as the last row."""
+    """One page for display and the number of all, in one round trip: the count comes as the last row."""
     query = wanted.query()
     count = {"coll": Booking._meta.db_table, "pipeline": [{"$match": query}, {"$count": "total"}]}
     stages: list[Document] = [
@@ -115,7 +115,7 @@ def bookings_page(wanted: BookingFilter, order: str, page: Page) -> tuple[list[D
         {"$project": NOT_LISTED},
         {"$unionWith": count},
     ]
-    *found, last = [*Booking.objects.mongo_aggregate(stages)] or [{"total": 0}]
+    *found, last = [*Booking.objects.mongo_for_display.aggregate(stages)] or [{"total": 0}]
     return found, last["total"]
 
 
@@ -156,13 +156,13 @@ def bookings_to_remind(
 
 # --- slot claims -----------------------------------------------------------------------------------------------------
 def claims_add(booking_id: ObjectId, claim_ids: Iterable[str], expires_at: datetime) -> str | None:
-    """Take the claims: None, or the id of one that another booking has; the transaction is lost then."""
+    """Take the claims in the caller's transaction: None, or the id of one that another booking has; it is lost then."""
     wanted = list(claim_ids)
     rows = [{"_id": claim_id, "booking": booking_id, "expiresAt": expires_at} for claim_id in wanted]
     if not rows:
         return None
     try:
-        SlotClaim.objects.mongo_insert_many(rows)
+        SlotClaim.objects.mongo_insert_in_transaction(rows)
     except IntegrityError as error:
         return str(duplicate_keys(error)[0]["_id"])
     _tell_places(wanted)

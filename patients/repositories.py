@@ -75,9 +75,9 @@ def add(document: Document) -> None:
 
 
 def profile(patient_id: ObjectId) -> Document | None:
-    """What a patient may see of themselves; of a closed account too, for admins."""
+    """What a patient may see of themselves, for display; of a closed account too, for admins."""
     # By id alone and whole: MongoDB's shortest path. The allow-list is applied here.
-    document = Patient.objects.mongo_find_one({"_id": patient_id})
+    document = Patient.objects.mongo_for_display.find_one({"_id": patient_id})
     return document and {name: document[name] for name in ("_id", *PROFILE_FIELDS) if name in document}
 
 
@@ -129,7 +129,7 @@ def _update(where: Document, update: Any, projection: Mapping[str, Any] = PROFIL
 
 
 def counters_add(patient_id: ObjectId, *, bookings: int, spent: Decimal) -> None:
-    Patient.objects.mongo_update_one(
+    Patient.objects.mongo_update_in_transaction(
         {"_id": patient_id}, {"$inc": {"totalBookings": bookings, "totalSpent": Decimal128(spent)}}
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection
@@ -42,6 +43,43 @@ def test_it_commits_both_kinds_of_write_together() -> None:
         Clinic.objects.create(name="orm")
         Clinic.objects.mongo_insert_one({"name": "raw"})
     assert names() == {"orm", "raw"}
+
+
+def test_it_writes_into_the_open_transaction_alone() -> None:
+    with pytest.raises(Interrupted), transaction.atomic():
+        Clinic.objects.mongo_insert_in_transaction([{"name": "one"}, {"name": "two"}])
+        assert Clinic.objects.mongo_update_in_transaction({"name": "one"}, {"$set": {"name": "three"}}) == 1
+        assert Clinic.objects.mongo_update_in_transaction({"name": "one"}, {"$set": {"name": "four"}}) == 0
+        assert Clinic.objects.mongo_count_documents({"name": {"$in": ["two", "three"]}}) == 2
+        raise Interrupted
+    assert names() == set()
+
+
+def test_it_refuses_what_belongs_into_a_transaction_outside_of_one() -> None:
+    with pytest.raises(django_transaction.TransactionManagementError):
+        Clinic.objects.mongo_insert_in_transaction([{"name": "raw"}])
+    with pytest.raises(django_transaction.TransactionManagementError):
+        Clinic.objects.mongo_update_in_transaction({}, {"$set": {"name": "raw"}})
+    assert names() == set()
+
+
+def test_it_names_the_duplicate_of_an_insert_in_a_transaction() -> None:
+    Clinic.objects.mongo_insert_one({"name": "taken"})
+    taken = Clinic.objects.mongo_find_one({"name": "taken"})["_id"]
+
+    with pytest.raises(IntegrityError) as refused, transaction.atomic():
+        Clinic.objects.mongo_insert_in_transaction([{"name": "new"}, {"_id": taken, "name": "again"}])
+
+    assert duplicate_keys(refused.value) == [{"_id": taken}]
+    assert names() == {"taken"}
+
+
+def test_it_reads_times_for_display_without_a_zone() -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    Clinic.objects.mongo_insert_one({"name": "raw", "opened": noon})
+
+    assert Clinic.objects.mongo_find_one({})["opened"] == noon
+    assert Clinic.objects.mongo_for_display.find_one({})["opened"] == noon.replace(tzinfo=None)
 
 
 def test_it_rolls_both_kinds_of_write_back() -> None:
