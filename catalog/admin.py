@@ -23,7 +23,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from booking_service.api.callers import Caller, Role
-from booking_service.api.errors import ServiceError
+from booking_service.api.errors import Conflict, ServiceError
 from catalog import repositories, search, services
 from catalog.forms import (
     EMBEDDED,
@@ -291,11 +291,11 @@ class ServiceAdmin(FoundByText, ModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
+        show = super().changeform_view
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except ServiceError as refusal:  # lost a race that the form could not see yet
-            messages.error(request, refusal.message)
-            return redirect(request.get_full_path())
+            return show(request, object_id, form_url, extra_context)
+        except Conflict:  # a race lost after the form had looked: now it sees what happened, and keeps the entries
+            return show(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Service, form: Any, change: bool) -> None:
         actor = caller_of(request)
@@ -328,9 +328,15 @@ class ServiceAdmin(FoundByText, ModelAdmin):
 
     @action(description="Copy", url_path="copy", permissions=["copy"], icon="content_copy")
     def copy(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        copied = services.service_copy(actor=caller_of(request), service_id=ObjectId(object_id))
-        messages.success(request, "This is the copy. It is not active yet.")
-        return redirect(reverse("admin:catalog_service_change", args=[copied]))
+        """Asks first: what a link leads to changes nothing."""
+        service = self.get_object(request, object_id)
+        if service is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if request.method == "POST":
+            return redirect(reverse("admin:catalog_service_change", args=[_copied(request, service.pk)]))
+        title = f"Copy {service}?"
+        context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, "object": service}
+        return TemplateResponse(request, "catalog/copy_service.html", context)
 
     def has_copy_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self.has_add_permission(request)
@@ -366,6 +372,18 @@ class ServiceAdmin(FoundByText, ModelAdmin):
             ],
         }
         return TemplateResponse(request, "catalog/service_history.html", context)
+
+
+def _copied(request: HttpRequest, service_id: ObjectId) -> ObjectId:
+    """The copy; the original, with a message, when it cannot be copied."""
+    try:
+        copied = services.service_copy(actor=caller_of(request), service_id=service_id)
+    except ServiceError as refusal:
+        reasons = [f"{LABELS.get(fault.field, fault.field)}: {fault.message}" for fault in refusal.errors]
+        messages.error(request, " ".join([refusal.message, *reasons]))
+        return service_id
+    messages.success(request, "This is the copy. It is not active yet.")
+    return copied
 
 
 def _shown(name: str, path: str) -> Callable[[Any, Service], Any]:

@@ -18,10 +18,10 @@ from tests.integration.catalog.documents import EDITOR, service_made, surge, wou
 SERVICES = "/admin/catalog/service/"
 
 
-def signed_in(group: str) -> Client:
+def signed_in(group: str, **options: Any) -> Client:
     user = User.objects.create_user(group.split()[0].lower(), password="a-long-staff-password", is_staff=True)
     user.groups.add(Group.objects.get(name=group))
-    client = Client()
+    client = Client(**options)
     client.force_login(user)
     return client
 
@@ -203,6 +203,46 @@ def test_it_refuses_to_save_over_somebody_elses_edit(editor: Client) -> None:
     assert saved()["displayName"] == "Theirs"
 
 
+def test_it_keeps_the_entries_when_a_race_is_lost_after_the_form_has_looked(
+    editor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service_id = service_made("NIGHT_NURSING")
+    update = services.service_update
+
+    def update_second(**mine: Any) -> None:
+        monkeypatch.setattr(services, "service_update", update)
+        theirs = wound_dressing(name="NIGHT_NURSING", slug="night-nursing", displayName="Theirs")
+        update(actor=EDITOR, service_id=service_id, version=0, document=theirs)
+        update(**mine)
+
+    monkeypatch.setattr(services, "service_update", update_second)
+
+    response = editor.post(f"{SERVICES}{service_id}/change/", form(display_name="Mine"))
+
+    [message] = errors(response)["__all__"]
+    assert message.startswith("editor saved this service")
+    assert 'value="Mine"' in response.content.decode()
+    assert saved()["displayName"] == "Theirs"
+
+
+def test_it_keeps_the_entries_when_another_service_takes_the_name_first(
+    editor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = services.service_create
+
+    def create_second(**mine: Any) -> Any:
+        monkeypatch.setattr(services, "service_create", create)
+        service_made("NIGHT_NURSING")
+        return create(**mine)
+
+    monkeypatch.setattr(services, "service_create", create_second)
+
+    response = editor.post(f"{SERVICES}add/", form(short_description="Mine"))
+
+    assert {"name", "slug"} <= errors(response).keys()
+    assert 'value="Mine"' in response.content.decode()
+
+
 def test_it_removes_rows_that_are_no_longer_posted(editor: Client) -> None:
     pricing = {"basePrice": 100, "currency": "INR", "surgePricing": surge(("18:00", "22:00"), ("06:00", "08:00"))}
     service_id = service_made("NIGHT_NURSING", pricing=pricing)
@@ -248,6 +288,20 @@ def test_it_copies_a_service(editor: Client) -> None:
 
     assert response.status_code == 302
     assert str(saved("WOUND_DRESSING_COPY")["_id"]) in response["Location"]
+
+
+def test_it_asks_before_it_copies() -> None:
+    service_id, editor = service_made(), signed_in("Catalog editors", enforce_csrf_checks=True)
+    url = f"{SERVICES}{service_id}/copy/"
+
+    page = editor.get(url)
+
+    assert page.status_code == 200
+    assert editor.post(url).status_code == 403
+    assert Service.objects.mongo_count_documents({}) == 1
+    [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page.content.decode())[-1:]
+    assert editor.post(url, {"csrfmiddlewaretoken": token}).status_code == 302
+    assert Service.objects.mongo_count_documents({}) == 2
 
 
 @pytest.mark.parametrize(
@@ -393,9 +447,10 @@ def test_it_never_deletes(editor: Client) -> None:
 
 
 def test_it_says_so_when_a_service_is_not_there(editor: Client) -> None:
-    for path in ("change/", "history/"):
+    for path in ("change/", "history/", "copy/"):
         assert editor.get(f"{SERVICES}{ObjectId()}/{path}").status_code == 302
         assert editor.get(f"{SERVICES}nonsense/{path}").status_code == 302
+    assert editor.post(f"{SERVICES}nonsense/copy/").status_code == 302
 
 
 def test_it_logs_what_broke_a_page(
