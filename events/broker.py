@@ -209,6 +209,23 @@ def declare_topology(url: str, topology: Topology) -> None:
         declare(channel, topology)
 
 
+def depths(url: str, topology: Topology) -> dict[str, int]:
+    """How many messages wait in our queue (`events`) and in the dead one (`dead`), over a short connection. What a
+    consumer has in hand does not count.
+
+    Raises:
+        BrokerUnavailableError: no broker, or one of the queues is not there.
+    """
+    with short_channel(url) as channel:
+        return depths_on(channel, topology)
+
+
+def depths_on(channel: BlockingChannel, topology: Topology) -> dict[str, int]:
+    queues = {"events": topology.queue, "dead": topology.dead_queue}
+    declared = {name: channel.queue_declare(queue, passive=True) for name, queue in queues.items()}
+    return {name: int(queue.method.message_count) for name, queue in declared.items()}
+
+
 class ProcessBound:
     """Refuses to work in a process forked after it was made: an inherited connection hangs or corrupts its parent's."""
 
@@ -507,6 +524,15 @@ class Subscription(ProcessBound):
         with as_unavailable():
             publish_copy(self._moving, queue, delivery.body, delivery.properties, headers)
         self.settled(delivery)
+
+    def depths(self) -> dict[str, int]:
+        """How many messages wait in our queue (`events`) and in the dead one (`dead`).
+
+        Raises:
+            BrokerUnavailableError
+        """
+        with as_unavailable():
+            return depths_on(self._moving, self._topology)
 
     def stop_consuming(self) -> None:
         """Ask for nothing more; what was received may still be settled."""

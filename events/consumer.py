@@ -45,6 +45,7 @@ ATTEMPT, REASON, DIED_AT, EXCHANGE, ROUTING_KEY = (
     "x-origin-routing-key",
 )
 LONGEST_MESSAGE_ID = 255
+UNKNOWN = "unknown"  # what a message of no type of ours is counted as
 CONFLICT_SECONDS = 1.0  # then the retry queue waits better, and the worker is free for other bookings
 
 
@@ -87,6 +88,11 @@ class Event:
 
 class AlreadyDoneError(Exception):
     """The message took effect before; raised to leave the transaction, which its duplicate key has ended."""
+
+
+def show_counters() -> None:
+    """Show the count of every fate of every type, before the first message."""
+    metrics.begin_at_zero(metrics.EVENTS_CONSUMED, [*CONSUMED_BY_NAME, UNKNOWN], Fate)
 
 
 # --- one message ---------------------------------------------------------------------------------------------------
@@ -293,12 +299,11 @@ class Consumer:
 
     def _settle(self, delivery: Delivery, type: str, verdict: Verdict) -> None:
         fate = settle(self._subscription, self._topology, delivery, verdict)
-        known = type if type in CONSUMED_BY_NAME else "unknown"
+        known = type if type in CONSUMED_BY_NAME else UNKNOWN
         metrics.EVENTS_CONSUMED.labels(known, fate.value).inc()
         if verdict.reason:
-            log.warning(
-                "event_failed", type=known, fate=fate.value, reason=verdict.reason, message_id=delivery.message_id
-            )
+            facts = {"type": known, "fate": fate.value, "reason": verdict.reason, "message_id": delivery.message_id}
+            log.warning("event_failed", **facts, requestId=delivery.correlation_id)
 
     def stop(self, seconds: float) -> None:
         """Ask for no more, let each worker finish the message in hand, settle those, close."""

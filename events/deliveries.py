@@ -102,6 +102,14 @@ CALLS: dict[str, Call] = {
 }
 
 
+OUTCOMES = ("done", "retried", "dead")
+
+
+def show_counters() -> None:
+    """Show the count of every outcome of every call, before the first one."""
+    metrics.begin_at_zero(metrics.EVENTS_DELIVERED, CALLS, OUTCOMES)
+
+
 # --- one row -------------------------------------------------------------------------------------------------------
 def deliver(row: Row) -> str:
     """Make the call of one claimed row and mark it; returns what came of it: done, retried or dead.

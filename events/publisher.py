@@ -19,7 +19,7 @@ from .backoff import backoff_seconds
 from .broker import Batch, BrokerUnavailableError, Message, Outcome, PublishingConnection, declare_topology
 from .models import AT_ONCE, Lane
 from .repositories import outbox_claim, outbox_postpone, outbox_sent
-from .schemas import SERVICE_NAME
+from .schemas import PUBLISHED_BY_NAME, SERVICE_NAME
 from .topology import topology
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,11 @@ REASONS = {
     Outcome.NACKED: "the broker refused it (a full queue?)",
     Outcome.UNKNOWN: "the broker went away; it may have arrived",
 }
+
+
+def show_counters() -> None:
+    """Show the count of every outcome of every type, before the first event."""
+    metrics.begin_at_zero(metrics.EVENTS_PUBLISHED, PUBLISHED_BY_NAME, Outcome)
 
 
 class BrokerLane:
@@ -130,8 +135,7 @@ def settle(rows: Sequence[Row], batch: Batch) -> None:
         if by_outcome[outcome]:
             postpone(by_outcome[outcome], outcome, reason)
     for row in by_outcome[Outcome.CONFIRMED]:
-        facts = {"type": row["type"], "event_id": str(row["_id"]), "aggregate_id": row["aggregateId"]}
-        log.info("event_published", **facts, requestId=row["correlationId"])
+        log.info("event_published", **names(row), requestId=row["correlationId"])
     for outcome, rows_of_outcome in by_outcome.items():
         for row in rows_of_outcome:
             metrics.EVENTS_PUBLISHED.labels(row["type"], outcome.value).inc()
@@ -144,4 +148,10 @@ def postpone(rows: Sequence[Row], outcome: Outcome, reason: str) -> None:
         seconds = backoff_seconds(row["attempts"])
         due[row["_id"]] = AT_ONCE if outcome is Outcome.UNKNOWN else datetime.now(UTC) + timedelta(seconds=seconds)
     outbox_postpone(due, owner=rows[0]["leaseOwner"], error=reason)
-    log.warning("events_not_published", reason=reason, events=len(rows), types=sorted({row["type"] for row in rows}))
+    for row in rows:
+        log.warning("event_not_published", **names(row), reason=reason, requestId=row["correlationId"])
+
+
+def names(row: Row) -> dict[str, str]:
+    """What a log line calls an event by."""
+    return {"type": row["type"], "event_id": str(row["_id"]), "aggregate_id": row["aggregateId"]}

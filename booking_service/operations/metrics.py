@@ -1,6 +1,8 @@
 """Every metric of this service. Right under several processes: no gauge that only one of them can know."""
 
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -97,7 +99,18 @@ PROVIDER_LOOKUPS = Counter(
     ["result"],
 )
 
+
 # --- events
+def begin_at_zero(counter: Counter, *values: Iterable[str]) -> None:
+    """Show `counter` for every combination of its labels' values, from the start of a process.
+
+    A series that first appears with a count of one has not increased, so nobody would be alerted of the first dead
+    message.
+    """
+    for labels in product(*values):
+        counter.labels(*labels)
+
+
 EVENTS_PUBLISHED = Counter(
     "booking_events_published_total",
     "Attempts to publish an event by what came of them: confirmed, returned (no queue), nacked, unknown (sent again).",
@@ -105,7 +118,7 @@ EVENTS_PUBLISHED = Counter(
 )
 EVENTS_CONSUMED = Counter(
     "booking_events_consumed_total",
-    "Messages by what came of them: done, duplicate, retried, parked, dead.",
+    "Messages by what came of them: done, duplicate, retried, dead.",
     ["type", "outcome"],
 )
 EVENTS_HANDLER_SECONDS = Histogram(

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from django.core.management.base import BaseCommand
 
+from events import consumer
 from events.backlog import serve_metrics
 from events.lanes import consume_until, set_on_signals
 
@@ -20,6 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         stopping = threading.Event()
         set_on_signals(stopping)
+        consumer.show_counters()
         serve_metrics()
         log.info("consumer_started")
         consume_until(stopping)

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from django.core.management.base import BaseCommand, CommandError
 
+from events import deliveries, publisher
 from events.backlog import serve_metrics
 from events.deliveries import PartnerLane
 from events.lanes import Wakeups, drain, set_on_signals
@@ -26,6 +27,8 @@ class Command(BaseCommand):
         stopping = threading.Event()
         wakeups = Wakeups(stopping)
         set_on_signals(stopping, *wakeups.lanes.values())
+        publisher.show_counters()
+        deliveries.show_counters()
         serve_metrics()
         wakeups.start()
         partners = threading.Thread(target=self.call_partners, args=(wakeups, stopping), name="partner-lane")

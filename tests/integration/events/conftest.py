@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bson import ObjectId
+from prometheus_client.metrics import MetricWrapperBase
 from pytest_django import Settings
 
 from booking_service.djongo.transaction import atomic
+from booking_service.operations.metrics import (
+    EVENTS_CONSUMED,
+    EVENTS_DELIVERED,
+    EVENTS_HANDLER_SECONDS,
+    EVENTS_PUBLISHED,
+)
 from events import broker
 from events.consumer import Consumer
 from events.models import Lane
 from events.repositories import NewEvent, outbox_add
 from events.topology import topology
-from tests.integration.events.rabbit import empty, eventually
+from tests.chaos.stack import Process
+from tests.integration.events.rabbit import counts, empty, eventually
 
 
 @pytest.fixture
@@ -69,6 +78,34 @@ def consume(rabbit: str) -> Iterator[Callable[[Callable[[], Any]], None]]:
     for each in made:
         with suppress(Exception):
             each.stop(1)
+
+
+@pytest.fixture
+def spawn(process_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts one of our commands on this test's database and broker."""
+    made: list[Process] = []
+
+    def start(command: str, **settings: str) -> Process:
+        environment = {**process_environment, "EVENTS_RETRY_SECONDS": "0.1,0.2", "PYTHONUNBUFFERED": "1", **settings}
+        made.append(Process([command], environment, tmp_path / f"{command}-{len(made)}.log"))
+        return made[-1].start()
+
+    yield start
+    for process in made:
+        process.close()
+
+
+@pytest.fixture
+def increase() -> Callable[[MetricWrapperBase], dict[tuple[str, ...], float]]:
+    """By how much each labelled count of a metric has grown since the test began; what has not is left out."""
+    watched: tuple[MetricWrapperBase, ...] = (
+        EVENTS_PUBLISHED,
+        EVENTS_CONSUMED,
+        EVENTS_DELIVERED,
+        EVENTS_HANDLER_SECONDS,
+    )
+    before = {metric: counts(metric) for metric in watched}
+    return lambda metric: dict(counts(metric) - before[metric])
 
 
 @pytest.fixture

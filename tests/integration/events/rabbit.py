@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any
 
 import pika
 from bson import ObjectId
+from prometheus_client.metrics import MetricWrapperBase
 
 from events.broker import Delivery, Topology, short_channel
 from events.topology import topology
+
+
+def counts(metric: MetricWrapperBase) -> Counter[tuple[str, ...]]:
+    """What a counter, or a histogram, has counted, by the values of its labels."""
+    samples = [sample for family in metric.collect() for sample in family.samples]
+    told = [sample for sample in samples if sample.name.endswith(("_total", "_count"))]
+    return Counter({tuple(sample.labels.values()): int(sample.value) for sample in told})
 
 
 def empty(url: str, ours: Topology) -> None:

@@ -11,6 +11,7 @@ from django.db import OperationalError
 
 from booking_service.api.errors import Conflict, NotFound, ServiceUnavailable
 from booking_service.api.request_id import current_request_id
+from booking_service.operations.metrics import EVENTS_CONSUMED, EVENTS_HANDLER_SECONDS
 from events import consumer, handlers
 from events.broker import Subscription, short_channel
 from events.consumer import Consumer
@@ -63,12 +64,13 @@ def test_the_request_id_of_the_message_is_that_of_its_handling(rabbit, monkeypat
     consume(lambda: seen == ["the-request"])
 
 
-def test_copies_take_no_second_effect(rabbit, effects, consume):
+def test_copies_take_no_second_effect(rabbit, effects, consume, increase):
     for _ in range(5):
         send(rabbit)
     send(rabbit, message_id="m-2")
     consume(lambda: len(effects) >= 2 and is_empty(rabbit)())
     assert effects_written() == 2
+    assert increase(EVENTS_CONSUMED) == {("payment.completed", "done"): 2, ("payment.completed", "duplicate"): 4}
 
 
 def test_a_message_without_an_id_counts_by_its_bytes(rabbit, effects, consume):
@@ -98,7 +100,7 @@ def test_an_effect_that_fails_leaves_nothing_and_is_tried_again(rabbit, monkeypa
 
 
 def test_a_handler_that_always_raises_ends_dead_with_its_reason_and_lets_the_next_through(
-    rabbit, monkeypatch, consume, effects
+    rabbit, monkeypatch, consume, effects, increase
 ):
     good = handlers.HANDLERS["payment.completed"]
 
@@ -118,6 +120,12 @@ def test_a_handler_that_always_raises_ends_dead_with_its_reason_and_lets_the_nex
         "payment.completed",
     )
     assert "secret" not in str(letter.headers)
+    assert increase(EVENTS_CONSUMED) == {
+        ("payment.completed", "retried"): 2,
+        ("payment.completed", "dead"): 1,
+        ("payment.completed", "done"): 1,
+    }
+    assert increase(EVENTS_HANDLER_SECONDS) == {("payment.completed",): 4}
 
 
 @pytest.mark.parametrize(
@@ -166,19 +174,21 @@ POISON = {
 
 
 @pytest.mark.parametrize("poison", POISON)
-def test_poison_is_dead_at_once_unchanged_and_the_next_goes_through(rabbit, effects, consume, poison):
+def test_poison_is_dead_at_once_unchanged_and_the_next_goes_through(rabbit, effects, consume, increase, poison):
     body, reason = POISON[poison]
     send(rabbit, body=body, message_id="poison")
     send(rabbit)
     consume(lambda: len(effects) == 1 and message_count(rabbit, topology().dead_queue) == 1)
     letter = dead_letter(rabbit)
     assert (letter.message_id, letter.headers["x-reason"], letter.body) == ("poison", reason, body)
+    assert increase(EVENTS_CONSUMED) == {("payment.completed", "dead"): 1, ("payment.completed", "done"): 1}
 
 
-def test_an_unknown_type_is_dead_at_once(rabbit, effects, consume):
+def test_an_unknown_type_is_dead_at_once(rabbit, effects, consume, increase):
     put(rabbit, "", topology().queue, b'{"event":"payment.invented"}', type="payment.invented")
     consume(lambda: message_count(rabbit, topology().dead_queue) == 1)
     assert dead_letter(rabbit).headers["x-reason"] == "unknown type"
+    assert increase(EVENTS_CONSUMED) == {("unknown", "dead"): 1}
 
 
 def test_a_day_that_no_calendar_has_is_dead_at_once(rabbit, consume):

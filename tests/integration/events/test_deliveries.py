@@ -8,6 +8,7 @@ import pytest
 from bson import ObjectId
 
 from booking_service.djongo.transaction import atomic
+from booking_service.operations.metrics import EVENTS_DELIVERED
 from booking_service.partners import notifications
 from booking_service.partners import payments as payment_service
 from booking_service.partners.exceptions import NotificationServiceDown, PartnerRefused, PaymentServiceDown
@@ -103,7 +104,7 @@ def test_a_refund_is_asked_for_with_the_rows_id_as_its_key_and_marked(refunds):
     assert step() == 0
 
 
-def test_a_partner_that_is_down_is_asked_again_later_with_the_same_key(refunds):
+def test_a_partner_that_is_down_is_asked_again_later_with_the_same_key(refunds, increase):
     calls, fails = refunds
     refund()
     fails.append(PaymentServiceDown(retry_after=40))
@@ -117,9 +118,10 @@ def test_a_partner_that_is_down_is_asked_again_later_with_the_same_key(refunds):
     step()
     assert row()["status"] == "SENT"
     assert len({call["idempotency_key"] for call in calls}) == 1
+    assert increase(EVENTS_DELIVERED) == {(REQUEST_REFUND, "retried"): 1, (REQUEST_REFUND, "done"): 1}
 
 
-def test_after_the_last_attempt_the_refund_is_a_case_for_staff(refunds, staff_cases, settings):
+def test_after_the_last_attempt_the_refund_is_a_case_for_staff(refunds, staff_cases, settings, increase):
     settings.EVENTS_PARTNER_ATTEMPTS = 3
     refund()
     refunds[1].append(PaymentServiceDown())
@@ -129,6 +131,7 @@ def test_after_the_last_attempt_the_refund_is_a_case_for_staff(refunds, staff_ca
     assert (row()["status"], row()["attempts"]) == ("DEAD", 3)
     (case,) = staff_cases
     assert case["reason"] == "PAYMENT_SERVICE_DOWN"
+    assert increase(EVENTS_DELIVERED) == {(REQUEST_REFUND, "retried"): 2, (REQUEST_REFUND, "dead"): 1}
 
 
 def test_a_refused_refund_is_a_case_for_staff_at_once(refunds, staff_cases):

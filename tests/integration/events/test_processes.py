@@ -5,7 +5,6 @@ import signal
 from collections import defaultdict
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from random import Random
 from time import sleep
 from typing import Any
@@ -19,27 +18,11 @@ from events.broker import Message, PublishingConnection
 from events.deliveries import PartnerLane
 from events.models import InboxMessage, OutboxEvent
 from events.topology import topology
-from tests.chaos.stack import Process
 from tests.integration.events.rabbit import eventually, message_count, take
 
 pytestmark = pytest.mark.broker
 connection: Any = django_connection  # what MongoDB adds to it has no types
 BOOKINGS, VERSIONS = 150, 4
-
-
-@pytest.fixture
-def spawn(process_environment, tmp_path):
-    """Starts one of our commands on this test's database and broker."""
-    made: list[Process] = []
-
-    def start(command: str, **settings: str) -> Process:
-        environment = {**process_environment, "EVENTS_RETRY_SECONDS": "0.1,0.2", "PYTHONUNBUFFERED": "1", **settings}
-        made.append(Process([command], environment, Path(tmp_path, f"{command}-{len(made)}.log")))
-        return made[-1].start()
-
-    yield start
-    for process in made:
-        process.close()
 
 
 @pytest.fixture

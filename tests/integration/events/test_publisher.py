@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bson import ObjectId
 
+from booking_service.operations.metrics import EVENTS_PUBLISHED
 from events.broker import BrokerUnavailableError, short_channel
 from events.models import Lane, OutboxEvent, Status
 from events.publisher import BrokerLane, connect, message
@@ -30,7 +31,7 @@ def rows():
     return list(OutboxEvent.objects.mongo_find({}).sort("position", 1))
 
 
-def test_it_publishes_what_is_due_and_marks_it(lane, listening, rabbit, waiting):
+def test_it_publishes_what_is_due_and_marks_it(lane, listening, rabbit, waiting, increase):
     (event_id,) = waiting(1, body=b'{"event":"booking.created"}')
     publish_all(lane)
     (message,) = take(rabbit, listening, 1)
@@ -41,6 +42,7 @@ def test_it_publishes_what_is_due_and_marks_it(lane, listening, rabbit, waiting)
     assert message.headers == {"aggregate_id": row["aggregateId"], "aggregate_version": 1}
     assert row["status"] == Status.SENT
     assert datetime.now(UTC) - row["publishedAt"] < timedelta(seconds=10)
+    assert increase(EVENTS_PUBLISHED) == {("booking.created", "confirmed"): 1}
 
 
 def test_nothing_due_publishes_nothing(lane, rabbit):
@@ -56,13 +58,14 @@ def test_events_of_one_booking_leave_in_order(lane, listening, rabbit, waiting, 
         assert [each for each in order if ObjectId(each) in events] == [str(each) for each in events]
 
 
-def test_an_unroutable_event_stays_backs_off_and_holds_its_successors(lane, rabbit, waiting):
+def test_an_unroutable_event_stays_backs_off_and_holds_its_successors(lane, rabbit, waiting, increase):
     waiting(2)
     publish_all(lane)
     first, second = rows()
     assert (first["status"], first["lastError"]) == (Status.WAITING, "no queue is bound for this event")
     assert datetime.now(UTC) < first["dueAt"] < datetime.now(UTC) + timedelta(seconds=2)
     assert second["status"] == Status.WAITING
+    assert increase(EVENTS_PUBLISHED) == {("booking.created", "returned"): 1}
 
 
 def test_it_goes_out_once_somebody_listens(lane, rabbit, waiting, listening):
@@ -76,7 +79,7 @@ def test_it_goes_out_once_somebody_listens(lane, rabbit, waiting, listening):
     assert [message.headers["aggregate_version"] for message in take(rabbit, listening, 2)] == [1, 2]
 
 
-def test_an_event_refused_by_a_full_queue_stays(lane, rabbit, waiting):
+def test_an_event_refused_by_a_full_queue_stays(lane, rabbit, waiting, increase):
     with short_channel(rabbit) as channel:
         arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
         channel.queue_declare("full", arguments=arguments)
@@ -87,6 +90,7 @@ def test_an_event_refused_by_a_full_queue_stays(lane, rabbit, waiting):
         channel.queue_delete("full")
     assert sorted(row["status"] for row in rows()) == ["SENT", "WAITING", "WAITING"]
     assert {row["lastError"] for row in rows()} == {"", "the broker refused it (a full queue?)"}
+    assert increase(EVENTS_PUBLISHED) == {("booking.created", "confirmed"): 1, ("booking.created", "nacked"): 2}
 
 
 def test_what_was_in_flight_when_the_connection_broke_is_due_again_with_the_same_bytes(
@@ -102,7 +106,9 @@ def test_what_was_in_flight_when_the_connection_broke_is_due_again_with_the_same
     assert (one.message_id, one.body, one.properties.timestamp) == (two.message_id, two.body, two.properties.timestamp)
 
 
-def test_rows_sent_on_a_connection_that_closes_are_given_back_and_go_out_on_the_next(lane, rabbit, waiting, listening):
+def test_rows_sent_on_a_connection_that_closes_are_given_back_and_go_out_on_the_next(
+    lane, rabbit, waiting, listening, increase
+):
     waiting(1)
     lane.step()
     waiting(1)
@@ -111,6 +117,7 @@ def test_rows_sent_on_a_connection_that_closes_are_given_back_and_go_out_on_the_
     publish_all(lane)
     assert {row["status"] for row in rows()} == {Status.SENT}
     assert message_count(rabbit, listening) >= 2
+    assert increase(EVENTS_PUBLISHED)["booking.created", "confirmed"] == 2
 
 
 def test_without_a_broker_nothing_is_claimed(settings, waiting):

@@ -9,6 +9,7 @@ import pytest
 from bson import ObjectId
 from django.db import connection as django_connection
 
+from booking_service.operations.metrics import EVENTS_CONSUMED
 from events.models import InboxMessage
 from events.topology import topology
 from tests.factories import booking_made, patient_made, service_made
@@ -57,7 +58,7 @@ def buried(rabbit: str) -> bool:
 
 
 def test_an_amount_that_differs_is_dead_flags_the_booking_and_lets_the_next_through(
-    rabbit: str, consume: Any, pay: Any, payment: Any
+    rabbit: str, consume: Any, pay: Any, payment: Any, increase: Any
 ) -> None:
     pay("wrong", more=1)
     pay("right", transaction="t-2")
@@ -68,6 +69,7 @@ def test_an_amount_that_differs_is_dead_flags_the_booking_and_lets_the_next_thro
     assert (letter.message_id, letter.headers["x-reason"]) == ("wrong", "PAYMENT_AMOUNT_MISMATCH")
     assert letter.headers["x-attempt"] == 1
     assert inbox() == {"right"}
+    assert increase(EVENTS_CONSUMED) == {("payment.completed", "dead"): 1, ("payment.completed", "done"): 1}
     after = payment()
     assert (after["status"], after["transactionId"], after["needsStaff"]) == ("PAID", "t-2", True)
     assert [flag["transactionId"] for flag in after["discrepancies"]] == ["t-1"]

@@ -23,7 +23,7 @@ from events.publisher import BrokerLane
 from events.receivers import SEND_NOTIFICATION
 from events.repositories import NewEvent, outbox_add
 from events.topology import topology
-from tests.integration.events.rabbit import eventually, put
+from tests.integration.events.rabbit import a_payment, eventually, put, send
 
 REQUEST, BOOKING = "the-request", str(ObjectId())
 
@@ -51,6 +51,50 @@ def test_the_publisher_tells_of_each_event(story: Any, rabbit: str, listening: s
 
     assert [(line["event"], line["type"], line["aggregate_id"]) for line in story()] == [
         ("event_published", "booking.created", BOOKING)
+    ]
+
+
+@pytest.mark.broker
+def test_the_publisher_tells_of_each_event_that_it_could_not_publish(story: Any, rabbit: str, waiting: Any) -> None:
+    waiting(1, aggregate=BOOKING, request=REQUEST)
+
+    with closing(BrokerLane()) as lane:
+        while lane.step():
+            pass
+
+    assert [(line["event"], line["type"], line["aggregate_id"], line["reason"]) for line in story()] == [
+        ("event_not_published", "booking.created", BOOKING, "no queue is bound for this event")
+    ]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"no JSON", "not JSON"),
+        (b'{"event": "payment.completed"}', "schema: data breaks 'required'"),
+    ],
+)
+def test_the_consumer_tells_of_a_message_that_it_cannot_read(
+    story: Any, rabbit: str, consume: Any, body: bytes, reason: str
+) -> None:
+    send(rabbit, body=body, correlation_id=REQUEST)
+
+    consume(story)
+
+    (line,) = story()
+    assert (line["event"], line["message_id"], line["fate"], line["reason"]) == ("event_failed", "m-1", "dead", reason)
+
+
+@pytest.mark.broker
+def test_the_consumer_tells_of_a_message_that_our_rules_refuse(story: Any, rabbit: str, consume: Any) -> None:
+    send(rabbit, a_payment(bookingId=BOOKING), correlation_id=REQUEST)
+
+    consume(lambda: len(story()) == 2)
+
+    assert [(line["event"], line["fate"], line["reason"]) for line in story()] == [
+        ("event_handled", "dead", "NOT_FOUND"),
+        ("event_failed", "dead", "NOT_FOUND"),
     ]
 
 
