@@ -1,7 +1,10 @@
 """GET /api/services/:idOrSlug/slots."""
 
 import tracemalloc
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -123,10 +126,55 @@ def test_a_service_that_is_not_there_has_no_slots(public):
     assert slots(public, service="iv-drip").status_code == 404
 
 
-def test_instants_name_their_local_day(public):
-    found = slots(public, f"from={day()}T00:30:00%2B05:30&to={day()}T23:00:00%2B05:30").body["data"]["slots"]
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "UTC", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+@pytest.mark.parametrize(("hour", "minute"), [(0, 0), (0, 30), (23, 59)])
+def test_an_instant_in_any_zone_names_the_local_day_of_the_service(public, zone, hour, minute):
+    """Just after midnight in Kolkata it is yesterday in New York and still today on Kiritimati."""
+    instant = tomorrow(hour, minute, days=3).astimezone(ZoneInfo(zone))
+    text = quote(instant.isoformat())
+
+    found = slots(public, f"from={text}&to={text}&city=Bangalore").body["data"]["slots"]
 
     assert len(found) == 32
+    assert found == slots(public, f"from={day(3)}&to={day(3)}&city=Bangalore").body["data"]["slots"]
+    assert found[0]["startsAt"] == tomorrow(6, days=3).isoformat().replace("+00:00", ".000Z")
+
+
+def test_a_slot_across_midnight_belongs_to_the_day_it_opened_on(public, asha):
+    """Open from 22:00 to 02:00: the slots of a day end on the next one, and can be booked at the price they show."""
+    hours = {"start": "22:00", "end": "02:00"}
+    surge = SURGE | {"surgeHours": [{"start": "23:30", "end": "00:30"}]}
+    service_made(
+        "IV_DRIP",
+        availability__availableHours=hours,
+        availability__capacityPerSlot=1,
+        pricing={"basePrice": 499, "currency": "INR", "surgePricing": surge},
+    )
+    query = f"from={day(3)}&to={day(3)}&city=Bangalore"
+
+    found = slots(public, query, "iv-drip").body["data"]["slots"]
+
+    assert [slot["startsAt"] for slot in found] == [
+        (tomorrow(22, days=3) + n * timedelta(minutes=30)).isoformat().replace("+00:00", ".000Z") for n in range(8)
+    ]
+    assert [slot["surgeApplied"] for slot in found] == [False, False, False, True, True, False, False, False]
+    for slot in (found[3], found[4]):
+        booked = booking_made(asha, serviceType="IV_DRIP", startsAt=datetime.fromisoformat(slot["startsAt"]))
+        assert booked["pricing"]["payableAmount"].to_decimal() == Decimal(str(slot["price"]))
+    left = slots(public, query, "iv-drip").body["data"]["slots"]
+    assert [slot["available"] for slot in left] == [True, True, True, False, False, True, True, True]
+    day_after = slots(public, f"from={day(4)}&to={day(4)}&city=Bangalore", "iv-drip").body["data"]["slots"]
+    assert all(slot["available"] for slot in day_after)
+
+
+def test_the_days_of_a_client_are_the_services_by_default(public, at):
+    """At 18:45 UTC it is past midnight in Kolkata: the week begins with that day."""
+    now = tomorrow(0, 15, days=3)
+    at(now)
+
+    first = slots(public, "city=Bangalore").body["data"]["slots"][0]
+
+    assert first["startsAt"] == tomorrow(6, days=3).isoformat().replace("+00:00", ".000Z")
 
 
 def test_what_a_process_keeps_of_a_day_is_no_more_than_its_text(public):
