@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from django.db.models import QuerySet
 from django_mongodb_backend.fields import ArrayField, EmbeddedModelArrayField, EmbeddedModelField, ObjectIdField
 from django_mongodb_backend.models import EmbeddedModel
 from djongo import models
@@ -169,6 +170,30 @@ class AuditIsAppendOnly(RuntimeError):
     """Somebody tried to change or delete what the audit says."""
 
 
+def _refused(*_args: Any, **_kwargs: Any) -> NoReturn:
+    raise AuditIsAppendOnly
+
+
+class AppendOnlyQuerySet(QuerySet[Any]):
+    """Finds; whatever would write is refused. Lines are added by the repository, one by one."""
+
+    update = aupdate = bulk_update = abulk_update = _update = staticmethod(_refused)
+    delete = adelete = _raw_delete = staticmethod(_refused)
+    create = acreate = bulk_create = abulk_create = staticmethod(_refused)
+    get_or_create = aget_or_create = update_or_create = aupdate_or_create = staticmethod(_refused)
+
+
+class AppendOnlyManager(models.DjongoManager.from_queryset(AppendOnlyQuerySet)):  # type: ignore[misc]  # made at run time
+    """Of the collection's own calls those that add and those that find."""
+
+    CALLS = frozenset({"mongo_insert_one", "mongo_find", "mongo_find_one"})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("mongo") and name not in self.CALLS:
+            raise AuditIsAppendOnly
+        return super().__getattr__(name)
+
+
 class ClinicalAccess(Document):
     """One line of the audit: who read, wrote or exported which clinical data, and when. Written once, never changed."""
 
@@ -182,8 +207,11 @@ class ClinicalAccess(Document):
     request_id = text(64, db_column="requestId")
     at = models.DateTimeField()
 
+    objects = AppendOnlyManager()
+
     class Meta:
         db_table = "clinicalaccess"
+        base_manager_name = "objects"
         verbose_name_plural = "clinical access"
         default_permissions = ("view",)
         indexes = [
@@ -195,8 +223,4 @@ class ClinicalAccess(Document):
     def __str__(self) -> str:
         return f"{self.actor_role} {self.action} {self.object_type} {self.object_id}"
 
-    def save(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise AuditIsAppendOnly
-
-    def delete(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise AuditIsAppendOnly
+    save = asave = save_base = delete = adelete = _refused
