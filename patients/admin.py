@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from bson import ObjectId
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
@@ -19,6 +20,7 @@ from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
 from patients import services
 from patients.audit import Access, clinical_access_record
+from patients.contact import contact_errors
 from patients.models import ClinicalAccess, Patient
 
 CONTACT = ("name", "email", "phone", "date_of_birth", "gender")
@@ -68,6 +70,21 @@ def as_document(embedded: Any) -> Any:
     return {field.column: as_document(getattr(embedded, field.attname)) for field in embedded._meta.fields}
 
 
+class ContactForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """What staff correct, under the rules of the API. What they leave as it was is left alone, however old it is."""
+
+    def changes(self) -> dict[str, Any]:
+        """The changed values by the document's field names."""
+        names = [name for name in self.changed_data if name in self.cleaned_data]
+        return {Patient._meta.get_field(name).column: self.cleaned_data[name] for name in names}
+
+    def clean(self) -> dict[str, Any]:
+        names = {field.column: field.name for field in Patient._meta.fields}
+        for error in contact_errors(self.changes()):
+            self.add_error(names[error.field], error.message)
+        return self.cleaned_data
+
+
 class RefusalsAsMessages:
     """A service's refusal becomes a message on the page it came from, never an error page."""
 
@@ -90,6 +107,7 @@ class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
     search_fields = ("email",)
     search_help_text = "The whole email address, phone number, referral code or id."
     actions = ("deactivate", "reactivate")
+    form = ContactForm
     readonly_fields = (*STATE, *CLINICAL, "saved_places", "emergency")
 
     def get_fieldsets(self, request: HttpRequest, obj: Patient | None = None) -> Any:
@@ -112,21 +130,22 @@ class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
         key = "phone" if term.isdecimal() else "referral_code"
         return queryset.filter(**{key: term}), False
 
-    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        if request.method == "GET" and ObjectId.is_valid(object_id) and sees_clinical(request):
+    def render_change_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """However the page came to be shown, to look at it or with what is wrong in a form: the look is on record."""
+        patient = kwargs.get("obj")
+        if patient is not None and sees_clinical(request):
             clinical_access_record(
                 actor=staff_caller(request),
                 action=Access.READ,
                 object_type="patient",
-                object_id=object_id,
+                object_id=patient._id,
                 fields=services.CLINICAL_FIELDS,
             )
-        return super().change_view(request, object_id, *args, **kwargs)
+        return super().render_change_form(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Patient, form: Any, change: bool) -> None:
         """Stores what was changed in the form and nothing else: the rest of the document may have moved on."""
-        changes = {obj._meta.get_field(name).column: form.cleaned_data[name] for name in form.changed_data}
-        if changes:
+        if changes := form.changes():
             services.patient_update(actor=staff_caller(request), patient_id=obj._id, changes=changes)
 
     @admin.action(description="Deactivate: end all access", permissions=["change"])

@@ -13,10 +13,10 @@ from typing import Any
 from bson import ObjectId
 
 from booking_service.api.attempts import AttemptLimits
-from booking_service.api.callers import Caller
+from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import FieldError, InvalidInput, PermissionDenied
 from booking_service.djongo.transaction import transactional
-from patients import passwords, repositories, sign_in_state
+from patients import contact, passwords, repositories, sign_in_state
 from patients.audit import Access, clinical_access_record, own_read_record
 from patients.exceptions import (
     AccountDeactivated,
@@ -161,7 +161,8 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
     signed_in = session_open(found)
     if signed_in is None:
         raise InvalidCredentials
-    return _visible(found), signed_in
+    owner = Caller(Role.PATIENT, found["_id"])
+    return _seen_by(owner, _visible(found)), signed_in
 
 
 def password_change(
@@ -227,14 +228,29 @@ def patient_get(*, actor: Caller, patient_id: ObjectId) -> Document:
     found = repositories.profile(patient_id)
     if found is None:
         raise PatientNotFound
-    clinical = CLINICAL_FIELDS & found.keys()
-    if actor.is_admin:
-        clinical_access_record(
-            actor=actor, action=Access.READ, object_type="patient", object_id=patient_id, fields=clinical
-        )
+    return _seen_by(actor, found)
+
+
+def _seen_by(actor: Caller, profile: Document, written: frozenset[str] = frozenset()) -> Document:
+    """The profile as `actor` may see it, on record: the one way out for all use cases. Changes and returns `profile`.
+
+    Staff see clinical fields on their page, which asks for the right to it; here they get none.
+
+    Args:
+        written: the clinical fields that the actor has just written; the line of the writing covers them.
+    """
+    if actor.role is Role.STAFF:
+        return {name: value for name, value in profile.items() if name not in CLINICAL_FIELDS}
+    clinical = (CLINICAL_FIELDS & profile.keys()) - written
+    if actor.is_patient:
+        own_read_record(actor=actor, object_type="patient", object_id=profile["_id"], fields=clinical)
     else:
-        own_read_record(actor=actor, object_type="patient", object_id=patient_id, fields=clinical)
-    return found
+        _audit(actor, Access.READ, profile["_id"], clinical)
+    return profile
+
+
+def _audit(actor: Caller, action: Access, patient_id: ObjectId, fields: Iterable[str]) -> None:
+    clinical_access_record(actor=actor, action=action, object_type="patient", object_id=patient_id, fields=fields)
 
 
 def patient_update(*, actor: Caller, patient_id: ObjectId, changes: Mapping[str, Any]) -> Document:
@@ -245,10 +261,13 @@ def patient_update(*, actor: Caller, patient_id: ObjectId, changes: Mapping[str,
 
     Raises:
         PatientNotFound: absent, or not the actor's.
+        InvalidInput: a field that is not to be changed, or a name, email, phone, birthday or gender that is none.
         PhoneTaken, EmailTaken: another account has it.
     """
     _check_is_theirs(actor, patient_id)
     _check_may_change(actor, changes)
+    if errors := contact.contact_errors(changes):
+        raise InvalidInput(errors=errors)
     return _store(actor, patient_id, dict(changes))
 
 
@@ -265,14 +284,9 @@ def _store(actor: Caller, patient_id: ObjectId, changes: Document) -> Document:
     )
     if after is None:
         raise PatientNotFound
-    clinical_access_record(
-        actor=actor,
-        action=Access.WRITE,
-        object_type="patient",
-        object_id=patient_id,
-        fields=CLINICAL_FIELDS & changes.keys(),
-    )
-    return after
+    written = CLINICAL_FIELDS & changes.keys()
+    _audit(actor, Access.WRITE, patient_id, written)
+    return _seen_by(actor, after, written)
 
 
 def _check_may_change(actor: Caller, changes: Iterable[str]) -> None:
@@ -365,7 +379,7 @@ def patient_contact(patient_id: ObjectId) -> PatientContact:
 
 
 def patient_counters_add(*, patient_id: ObjectId, bookings: int = 0, spent: Decimal = Decimal(0)) -> None:
-    """Add to what the patient has booked and paid; in the caller's transaction, if there is one."""
+    """Add to what the patient has booked and paid, in the caller's transaction."""
     repositories.counters_add(patient_id, bookings=bookings, spent=spent)
 
 

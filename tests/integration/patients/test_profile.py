@@ -10,9 +10,11 @@ import pytest
 from bson import ObjectId
 
 from booking_service.api.callers import Caller, Role
+from booking_service.api.errors import InvalidInput
+from booking_service.djongo import transaction
 from patients import services
 from patients.exceptions import EmailTaken, PatientNotFound
-from patients.models import ClinicalAccess, Patient
+from patients.models import AuditIsAppendOnly, ClinicalAccess, Patient
 
 ADMIN = Caller(Role.ADMIN, ObjectId())
 ME = "/api/patients/me"
@@ -202,8 +204,9 @@ def test_an_admin_reads_and_corrects_any_record(asha):
 
 
 def test_stats(asha):
-    services.patient_counters_add(patient_id=asha.id, bookings=2, spent=Decimal("678.50"))
-    services.patient_counters_add(patient_id=asha.id, spent=Decimal("0.20"))
+    with transaction.atomic():
+        services.patient_counters_add(patient_id=asha.id, bookings=2, spent=Decimal("678.50"))
+        services.patient_counters_add(patient_id=asha.id, spent=Decimal("0.20"))
 
     answer = asha.api("GET", "/api/patients/stats")
 
@@ -288,9 +291,102 @@ def test_ones_own_reads_are_a_line_every_few_minutes(asha, monkeypatch):
     assert len(lines(action="READ")) == 2
 
 
-def test_the_audit_cannot_be_changed_through_the_model(asha):
+def test_a_change_by_an_admin_that_shows_what_is_clinical_is_a_read_too(asha):
     asha.api("PUT", ME, {"bloodGroup": "A-"})
-    line = ClinicalAccess.objects.get()
-    for change in (line.save, line.delete):
-        with pytest.raises(RuntimeError):
-            change()
+    shown = services.patient_update(actor=ADMIN, patient_id=asha.id, changes={"insurance": {"provider": "Star"}})
+    assert {"bloodGroup", "insurance"} <= shown.keys()
+    by_admin = lines(actorRole="ADMIN")
+    assert [(line["action"], line["fields"]) for line in by_admin] == [
+        ("WRITE", ["insurance"]),
+        ("READ", ["bloodGroup"]),
+    ]
+    services.patient_update(actor=ADMIN, patient_id=asha.id, changes={})
+    assert lines(actorRole="ADMIN")[-1]["fields"] == ["bloodGroup", "insurance"]
+
+
+def test_staff_are_shown_nothing_clinical_by_a_change(asha):
+    asha.api("PUT", ME, {"bloodGroup": "A-"})
+    staff = Caller(Role.STAFF, ObjectId())
+    assert "bloodGroup" not in services.patient_update(actor=staff, patient_id=asha.id, changes={"name": "Asha"})
+    assert lines(actorRole="STAFF") == []
+
+
+def test_a_sign_in_that_shows_what_is_clinical_is_an_own_read(asha, api):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"bloodGroup": "A-"}})
+    for _ in range(2):
+        answer = api("POST", "/api/patients/login", {"email": asha.email, "password": asha.password})
+        assert answer.body["data"]["patient"]["bloodGroup"] == "A-"
+    (line,) = lines()
+    assert (line["action"], line["actorRole"], line["fields"]) == ("READ", "PATIENT", ["bloodGroup"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phone": "abc"},
+        {"phone": ""},
+        {"email": "not an address"},
+        {"email": "not an \u212aaddress"},
+        {"email": "\u212aaddress@example.com"},
+        {"email": "a@example.com\u200b"},
+        {"name": "A"},
+        {"name": "Asha \u202eoaR"},
+        {"gender": "unheard of"},
+        {"dateOfBirth": datetime(1700, 1, 1, tzinfo=UTC)},
+        {"dateOfBirth": datetime(9999, 1, 1, tzinfo=UTC)},
+    ],
+)
+@pytest.mark.parametrize("role", [Role.STAFF, Role.ADMIN])
+def test_nobody_writes_a_contact_that_is_none(asha, change, role):
+    before = stored(asha)
+    with pytest.raises(InvalidInput) as refusal:
+        services.patient_update(actor=Caller(role, ObjectId()), patient_id=asha.id, changes=change)
+    assert [error.field for error in refusal.value.errors] == list(change)
+    assert stored(asha) == before
+
+
+def test_staff_may_clear_what_need_not_be_known(asha):
+    staff = Caller(Role.STAFF, ObjectId())
+    services.patient_update(actor=staff, patient_id=asha.id, changes={"gender": "", "dateOfBirth": None})
+    assert stored(asha)["gender"] == ""
+
+
+WRITES = {
+    "save": lambda line: line.save(),
+    "save_base": lambda line: line.save_base(),
+    "delete": lambda line: line.delete(),
+    "update": lambda _line: ClinicalAccess.objects.update(action="X"),
+    "filtered": lambda _line: ClinicalAccess.objects.filter(action="WRITE").update(action="X"),
+    "base": lambda _line: ClinicalAccess._base_manager.update(action="X"),
+    "delete_all": lambda _line: ClinicalAccess.objects.all().delete(),
+    "raw_delete": lambda _line: ClinicalAccess.objects.all()._raw_delete("default"),
+    "bulk_update": lambda line: ClinicalAccess.objects.bulk_update([line], ["action"]),
+    "bulk_create": lambda line: ClinicalAccess.objects.bulk_create([line], update_conflicts=True),
+    "create": lambda _line: ClinicalAccess.objects.create(action="X"),
+    "update_or_create": lambda line: ClinicalAccess.objects.update_or_create(pk=line.pk, defaults={"action": "X"}),
+    **{
+        f"mongo_{call}": lambda _line, call=call: getattr(ClinicalAccess.objects, f"mongo_{call}")
+        for call in (
+            "update_one",
+            "update_many",
+            "replace_one",
+            "delete_one",
+            "delete_many",
+            "find_one_and_update",
+            "find_one_and_delete",
+            "bulk_write",
+            "aggregate",
+            "drop",
+            "rename",
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("way", WRITES)
+def test_the_audit_only_grows(asha, way):
+    asha.api("PUT", ME, {"bloodGroup": "A-"})
+    before = lines()
+    with pytest.raises(AuditIsAppendOnly):
+        WRITES[way](ClinicalAccess.objects.get())
+    assert lines() == before

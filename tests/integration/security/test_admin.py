@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from bson import ObjectId
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from patients import services
@@ -159,6 +159,72 @@ def test_clinical_data_is_for_those_who_may_and_each_look_is_on_record(staff, as
     line = ClinicalAccess.objects.latest("at")
     assert (line.action, line.actor_role, line.object_id) == ("READ", "STAFF", str(asha.id))
     assert line.actor_name.startswith("staff")
+
+
+def test_a_form_with_a_mistake_shows_the_history_and_that_is_on_record_too(staff, asha):
+    services.patient_update(actor=services_admin(), patient_id=asha.id, changes={"bloodGroup": "A+"})
+    client = staff("view_patient", "change_patient", "view_clinical")
+    form = form_of(client.get(CHANGE.format(asha.id))) | {"phone": "abc"}
+    before = ClinicalAccess.objects.count()
+
+    page = client.post(CHANGE.format(asha.id), form)
+
+    assert page.status_code == 200
+    assert "A+" in page.content.decode()
+    assert ClinicalAccess.objects.count() == before + 1
+
+
+WRONG = {"phone": "abc", "email": "not an \u212aaddress", "name": "A", "gender": "unheard of"}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_staff_write_no_contact_that_is_none(staff, asha, field):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    form.pop("date_of_birth", None)
+    before = Patient.objects.mongo_find_one({"_id": asha.id})
+
+    page = client.post(CHANGE.format(asha.id), form | {field: WRONG[field]})
+
+    assert page.status_code == 200
+    assert page.context["adminform"].form.errors.keys() == {field}
+    assert Patient.objects.mongo_find_one({"_id": asha.id}) == before
+
+
+def test_what_staff_leave_alone_may_be_as_old_as_it_is(staff, asha):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"phone": "+91 20 1234", "gender": "F"}})
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    form.pop("date_of_birth", None)
+    assert client.post(CHANGE.format(asha.id), form | {"name": "Asha R. Rao"}).status_code == 302
+    assert Patient.objects.mongo_find_one({"_id": asha.id})["name"] == "Asha R. Rao"
+
+
+GROUPS = {
+    # group: (the patient's page, what is clinical there, the audit)
+    "Catalog editors": (403, False, 403),
+    "Booking staff": (200, False, 403),
+    "Read only": (200, False, 403),
+    "Clinical readers": (403, False, 403),
+    "Audit readers": (403, False, 200),
+    "Booking staff, Clinical readers": (200, True, 403),
+}
+
+
+@pytest.mark.parametrize("names", GROUPS)
+def test_a_group_sees_what_is_its_business(staff, asha, names):
+    history = {"conditions": [{"name": "Rare illness"}]}
+    services.patient_update(actor=services_admin(), patient_id=asha.id, changes={"medicalHistory": history})
+    client = staff()
+    user = User.objects.get(pk=client.session["_auth_user_id"])
+    user.groups.set(Group.objects.filter(name__in=names.split(", ")))
+    page, sees, audit = GROUPS[names]
+
+    answer = client.get(CHANGE.format(asha.id))
+
+    assert answer.status_code == page
+    assert ("Rare illness" in answer.content.decode()) is sees
+    assert client.get("/admin/patients/clinicalaccess/").status_code == audit
 
 
 def test_no_page_shows_a_hash(staff, asha):
