@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
@@ -82,7 +82,7 @@ class MoneyFilter(admin.SimpleListFilter):
 
 @admin.register(Booking)
 class BookingAdmin(DeclaredFilters, ModelAdmin):
-    """Everything of a booking on one page; what is clinical is audited as it is shown."""
+    """Everything of a booking on one page; what is clinical for those who may see it, audited as it is shown."""
 
     list_display = ("visit", "status_shown", "starts_at", "patient", "service_provider", "money_shown", "created_at")
     list_filter = ("status", MoneyFilter)
@@ -96,6 +96,9 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
     actions_detail = ("assign", "cancel")
     fields = ("visit", "place", "people", "care", "money", "told", "history")
     readonly_fields = fields
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[str]:
+        return self.fields if _sees_clinical(request) else [name for name in self.fields if name != "care"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -247,13 +250,19 @@ def _page_of(object_id: str) -> str:
     return reverse("admin:bookings_booking_change", args=[object_id])
 
 
+def _sees_clinical(request: HttpRequest) -> bool:
+    return bool(request.user.has_perm("patients.view_clinical"))  # type: ignore[union-attr]
+
+
 def _whole(request: HttpRequest, object_id: str) -> reading.Document:
-    """The booking and its timeline, as the API gives them to admins."""
+    """The booking and its timeline; what is or may be clinical for those alone who have the right to it."""
     if not ObjectId.is_valid(object_id):
         return {}
     actor, booking_id = _staff(request), ObjectId(object_id)
-    booking = services.booking_get(actor=actor, booking_id=booking_id)
-    return {**booking, "timeline": services.booking_timeline(actor=actor, booking_id=booking_id)}
+    timeline = services.booking_timeline(actor=actor, booking_id=booking_id)
+    if _sees_clinical(request):
+        return {**services.booking_open(actor=actor, booking_id=booking_id), "timeline": timeline}
+    return reading.without_words({**services.booking_get(actor=actor, booking_id=booking_id), "timeline": timeline})
 
 
 def _section(booking: Booking, name: str) -> SafeString | str:
@@ -275,5 +284,7 @@ def _lines(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    """Instants on the wall clock of the service's zone."""
-    return f"{value.astimezone(terms.zone()):%d %b %Y %H:%M}" if isinstance(value, datetime) else str(value)
+    """Instants on the wall clock of the service's zone; those without a zone are in UTC."""
+    if not isinstance(value, datetime):
+        return str(value)
+    return f"{(value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(terms.zone()):%d %b %Y %H:%M}"

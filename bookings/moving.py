@@ -8,8 +8,7 @@ from typing import Any
 from bson import Decimal128, ObjectId
 
 from booking_service.api.callers import Caller, Role
-from booking_service.djongo.transaction import run
-from bookings import changing, lifecycle, reading, scheduling, signals, slot_guard, terms
+from bookings import changing, disclosure, lifecycle, reading, scheduling, signals, slot_guard, terms
 from bookings.changing import booking_of, deciding_on_what_is, moment
 from bookings.exceptions import NotEditable, NotReschedulable, RescheduleLimit, RescheduleWindow, RulesViolated
 from bookings.lifecycle import EDITABLE, MOVABLE
@@ -38,8 +37,8 @@ def booking_reschedule(
     service = terms.service_named(booking["serviceType"])
     if errors := scheduling.moving_violations(starts_at, terms.rules_of(service), now, terms.zone()):
         raise RulesViolated(errors)
-    changed = run(_moved, booking, service, terms.times_at(starts_at, service, told_time), actor, reason, now)
-    return reading.shown(changed, terms.zone())
+    times = terms.times_at(starts_at, service, told_time)
+    return disclosure.answered(actor, _moved, booking, service, times, actor, reason, now)
 
 
 def _moved(
@@ -131,8 +130,7 @@ def booking_update(
         raise NotEditable
     now = moment()
     edit = _edit(booking, changes, actor, now)
-    changed = run(_edited, booking, edit, actor, now)
-    return reading.shown(changed, terms.zone())
+    return disclosure.answered(actor, _edited, booking, edit, actor, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +176,7 @@ def _edited(booking: Document, edit: _Edit, actor: Caller, now: datetime) -> Doc
     status, name = booking["status"], "RESCHEDULED" if edit.moves else "UPDATED"
     entry = changing.timeline_entry(status, status, actor, now, change=name)
     changed = _rewritten(booking, edit.need, edit.fields, entry, now)
+    disclosure.audit_written(actor, booking, edit.fields)
     if edit.moves:
         _announce_move(booking, changed, f"RESCHEDULED_BY_{lifecycle.part_of(actor)}")
     return changed

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from bson import Decimal128
 
+from booking_service.api.callers import Role
 from bookings import scheduling
 
 Document = dict[str, Any]
@@ -21,6 +22,8 @@ CLINICAL_FIELDS = (
     "actualService",
     "equipmentRequired",
 )
+# Where else people write in words of their own.
+WORDS = {"cancellation": {"reason"}, "noShow": {"reason"}, "rating": {"review"}}
 # Bookkeeping that is nobody's business but ours.
 INTERNAL_FIELDS = ("claims", "timeline", "__v", "reminders", "monolith")
 
@@ -60,6 +63,21 @@ def without_clinical(booking: Document) -> Document:
     for name in CLINICAL_FIELDS:
         booking.pop(name, None)
     return booking
+
+
+def without_words(booking: Mapping[str, Any]) -> Document:
+    """`booking` and its timeline without what people wrote: a reason or a review may say why somebody is cared for.
+
+    The codes that this service gives as reasons stay.
+    """
+    bare = dict(booking)
+    for name, words in WORDS.items():
+        if isinstance(bare.get(name), Mapping):
+            bare[name] = {key: value for key, value in bare[name].items() if key not in words}
+    bare["timeline"] = [
+        entry if entry.get("role") == Role.SYSTEM else {**entry, "reason": ""} for entry in bare.get("timeline", ())
+    ]
+    return bare
 
 
 def clinical_fields_of(booking: Mapping[str, Any]) -> list[str]:

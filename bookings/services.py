@@ -10,7 +10,7 @@ from bson import Decimal128, ObjectId
 from booking_service.api.callers import Caller
 from booking_service.api.pagination import Page
 from booking_service.djongo.transaction import on_commit, run
-from bookings import changing, lifecycle, reading, repositories, scheduling, signals, slot_guard, terms
+from bookings import changing, disclosure, lifecycle, reading, repositories, scheduling, signals, slot_guard, terms
 from bookings.cancellation import CancelledBy, Refund, refund_of, refund_share
 from bookings.changing import booking_of, deciding_on_what_is, moment, visible_to
 from bookings.exceptions import (
@@ -20,7 +20,7 @@ from bookings.exceptions import (
     NotReviewable,
     RulesViolated,
 )
-from bookings.lifecycle import FINAL, OPEN, Part, Status
+from bookings.lifecycle import FINAL, OPEN, Status
 from bookings.popularity import booked
 from bookings.queries import ListQuery
 from bookings.reading import Document
@@ -29,7 +29,6 @@ from bookings.signals import NotificationKind
 from catalog import services as catalog
 from catalog.terms import CatalogService
 from patients import services as patients
-from patients.audit import clinical_access_record, own_read_record
 
 
 # --- make ------------------------------------------------------------------------------------------------------------
@@ -52,6 +51,7 @@ def booking_create(*, actor: Caller, wanted: Document) -> Document:
     def write() -> None:
         booking["claims"] = slot_guard.runs(slot_guard.take(booking["_id"], need))
         repositories.booking_add(booking)
+        disclosure.audit_written(actor, booking, booking)
         patients.patient_counters_add(patient_id=booking["patient"], bookings=1)
         signals.booking_created.send(
             sender=None, booking=booking, version=1, notification=NotificationKind.CONFIRMATION
@@ -59,6 +59,7 @@ def booking_create(*, actor: Caller, wanted: Document) -> Document:
         on_commit(lambda: booked.add(service.name))
 
     run(write)
+    # Shown to who has just written all of it: the line of the writing covers that, a second one would say nothing.
     return reading.shown(booking, terms.zone())
 
 
@@ -115,40 +116,24 @@ def _new_booking(actor: Caller, wanted: Document, service: CatalogService, now: 
 
 # --- read ------------------------------------------------------------------------------------------------------------
 def booking_get(*, actor: Caller, booking_id: ObjectId) -> Document:
-    """The booking as the actor may see it. Raises BookingNotFound, for strangers too.
+    """The booking as the actor may see it. Raises BookingNotFound, for strangers too."""
+    return disclosure.seen_by(actor, _found(actor, booking_id))
 
-    Providers see clinical fields while the visit is theirs to make; every such reading that is not the patient's own is
-    audited.
-    """
+
+def booking_open(*, actor: Caller, booking_id: ObjectId) -> Document:
+    """The booking with all that is clinical, for staff whose right to see that was checked. Raises BookingNotFound."""
+    return disclosure.opened_by(actor, reading.shown(_found(actor, booking_id), terms.zone()))
+
+
+def _found(actor: Caller, booking_id: ObjectId) -> Document:
     booking = repositories.booking_find(booking_id, visible_to(actor))
     if booking is None:
         raise BookingNotFound
-    return _seen_by(actor, booking)
-
-
-def _seen_by(actor: Caller, booking: Document) -> Document:
-    booking = reading.shown(booking, terms.zone())
-    part = lifecycle.part_of(actor)
-    if part is Part.PATIENT:
-        _note_own_read(actor)
-        return booking
-    if part is not Part.ADMIN and booking["status"] not in OPEN:
-        return reading.without_clinical(booking)
-    if fields := reading.clinical_fields_of(booking):
-        audit(actor, "READ", booking, fields)
     return booking
 
 
-def audit(actor: Caller, action: str, booking: Mapping[str, Any], fields: list[str]) -> None:
-    """Note for ever that the actor read or wrote clinical fields of the booking."""
-    clinical_access_record(actor=actor, action=action, object_type="booking", object_id=booking["_id"], fields=fields)
-
-
 def bookings_own(*, actor: Caller, query: ListQuery, page: Page) -> tuple[list[Document], int]:
-    """A page of the actor's bookings (a patient's own, or those assigned to a provider) and how many there are.
-
-    Providers see no clinical fields in lists; they open the visit for that.
-    """
+    """A page of the actor's bookings (a patient's own, or those assigned to a provider) and how many there are."""
     wanted = BookingFilter(
         patient=actor.id if actor.is_patient else None,
         provider=None if actor.is_patient else actor.id,
@@ -175,19 +160,7 @@ def bookings_history(*, actor: Caller, page: Page) -> tuple[list[Document], int]
 
 def _page(actor: Caller, wanted: BookingFilter, order: str, page: Page) -> tuple[list[Document], int]:
     found, total = repositories.bookings_page(wanted, order, page)
-    zone = terms.zone()
-    for booking in found:
-        reading.shown(booking, zone)
-        if not actor.is_patient:
-            reading.without_clinical(booking)
-    if actor.is_patient:
-        _note_own_read(actor)
-    return found, total
-
-
-def _note_own_read(actor: Caller) -> None:
-    """The audit of a patient's reading of their own bookings: of all of them at once, as lists show them."""
-    own_read_record(actor=actor, object_type="bookings", object_id=str(actor.id), fields=reading.CLINICAL_FIELDS)
+    return disclosure.page_seen_by(actor, found), total
 
 
 def booking_timeline(*, actor: Caller, booking_id: ObjectId) -> list[Document]:
@@ -221,8 +194,7 @@ def booking_cancel(
     _check_cancellable(booking, actor)
     if unless is not None and unless(booking):
         raise NotCancellable(booking["status"], Status.CANCELLED, ())
-    changed, refund = run(_cancelled, booking, actor, reason)
-    return reading.shown(changed, terms.zone()), refund
+    return run(_cancelled, booking, actor, reason)
 
 
 def _cancelled(booking: Document, actor: Caller, reason: str) -> tuple[Document, Refund]:
@@ -240,7 +212,7 @@ def _cancelled(booking: Document, actor: Caller, reason: str) -> tuple[Document,
     )
     announce_cancellation(changed, by, reason if by is CancelledBy.SYSTEM else cause, amount)
     announce_refund(changed, amount, cause)
-    return changed, refund
+    return disclosure.seen_by(actor, changed), refund
 
 
 def _check_cancellable(booking: Mapping[str, Any], actor: Caller) -> None:
@@ -315,7 +287,7 @@ def booking_review(*, actor: Caller, booking_id: ObjectId, rating: Document) -> 
             catalog.service_review_add(name=service.name, stars=rating["stars"])
         return changed
 
-    return reading.shown(run(write), terms.zone())
+    return disclosure.answered(actor, write)
 
 
 def _patient_id(actor: Caller) -> ObjectId:

@@ -6,10 +6,9 @@ from datetime import datetime
 from bson import ObjectId
 
 from booking_service.api.callers import Caller, Role
-from booking_service.djongo.transaction import run
 from booking_service.partners import main_api
 from booking_service.partners.main_api import Provider, SkillLevel
-from bookings import changing, lifecycle, moving, reading, services, signals, slot_guard, terms
+from bookings import changing, disclosure, lifecycle, moving, reading, services, signals, slot_guard, terms
 from bookings.cancellation import CancelledBy
 from bookings.changing import booking_of, deciding_on_what_is, moment
 from bookings.exceptions import ProviderNotFit
@@ -17,6 +16,7 @@ from bookings.lifecycle import Part, Status
 from bookings.reading import Document
 from bookings.signals import NotificationKind
 from catalog.terms import CatalogService
+from patients.audit import Access
 
 ROLE_FOR = {"NURSING": Role.NURSE, "PHYSIOTHERAPY": Role.PHYSIOTHERAPIST}
 _SKILLS = tuple(SkillLevel)
@@ -41,7 +41,7 @@ def booking_assign(*, actor: Caller, booking_id: ObjectId, provider_id: ObjectId
 def _assign(*, actor: Caller, booking_id: ObjectId, provider_id: ObjectId, service: CatalogService) -> Document:
     booking = booking_of(actor, booking_id)
     changing.check_transition(booking, Status.ASSIGNED, actor)
-    return reading.shown(run(_assigned, booking, actor, provider_id, service), terms.zone())
+    return disclosure.answered(actor, _assigned, booking, actor, provider_id, service)
 
 
 def _assigned(booking: Document, actor: Caller, provider_id: ObjectId, service: CatalogService) -> Document:
@@ -103,7 +103,7 @@ def booking_confirm(*, actor: Caller, booking_id: ObjectId) -> Document:
         signals.booking_confirmed.send(sender=None, booking=changed, version=changed["version"], notification=None)
         return changed
 
-    return reading.shown(run(write), terms.zone())
+    return disclosure.answered(actor, write)
 
 
 @deciding_on_what_is
@@ -126,15 +126,14 @@ def booking_decline(*, actor: Caller, booking_id: ObjectId, reason: str = "") ->
         slot_guard.give_back(booking["_id"], theirs)
         return changed
 
-    return reading.without_clinical(reading.shown(run(write), terms.zone()))
+    return disclosure.answered(actor, write)
 
 
 @deciding_on_what_is
 def booking_en_route(*, actor: Caller, booking_id: ObjectId) -> Document:
     """The provider is on the way. Raises BookingNotFound, InvalidTransition."""
     booking = booking_of(actor, booking_id)
-    changed = run(changing.transition, booking, Status.EN_ROUTE, actor=actor, now=moment())
-    return reading.shown(changed, terms.zone())
+    return disclosure.answered(actor, changing.transition, booking, Status.EN_ROUTE, actor=actor, now=moment())
 
 
 @deciding_on_what_is
@@ -142,15 +141,13 @@ def booking_start(*, actor: Caller, booking_id: ObjectId) -> Document:
     """The visit begins. Raises BookingNotFound, InvalidTransition."""
     booking = booking_of(actor, booking_id)
     now = moment()
-    changed = run(
-        changing.transition,
-        booking,
-        Status.IN_PROGRESS,
-        actor=actor,
-        now=now,
-        fields={"actualService.startTime": now},
-    )
-    return reading.shown(changed, terms.zone())
+
+    def write() -> Document:
+        fields = {"actualService.startTime": now}
+        disclosure.audit(actor, Access.WRITE, booking, ["actualService"])
+        return changing.transition(booking, Status.IN_PROGRESS, actor=actor, now=now, fields=fields)
+
+    return disclosure.answered(actor, write)
 
 
 @deciding_on_what_is
@@ -165,12 +162,11 @@ def booking_complete(*, actor: Caller, booking_id: ObjectId, report: Document) -
 
     def write() -> Document:
         changed = changing.transition(booking, Status.COMPLETED, actor=actor, now=now, fields=fields)
-        if report:
-            services.audit(actor, "WRITE", changed, sorted(report))
+        disclosure.audit(actor, Access.WRITE, changed, sorted(report) or ["actualService"])
         signals.booking_completed.send(sender=None, booking=changed, version=changed["version"], notification=None)
         return changed
 
-    return reading.shown(run(write), terms.zone())
+    return disclosure.answered(actor, write)
 
 
 def _service_given(booking: Mapping[str, object], report: Document, now: datetime) -> Document:
@@ -192,7 +188,7 @@ def booking_no_show(
     """
     booking = booking_of(actor, booking_id)
     absent = absent_party or (Part.PATIENT if lifecycle.part_of(actor) is Part.PROVIDER else Part.PROVIDER)
-    return reading.shown(run(_not_shown, booking, actor, absent, reason), terms.zone())
+    return disclosure.answered(actor, _not_shown, booking, actor, absent, reason)
 
 
 def _not_shown(booking: Document, actor: Caller, absent: Part, reason: str) -> Document:
@@ -218,8 +214,10 @@ def _not_shown(booking: Document, actor: Caller, absent: Part, reason: str) -> D
 def booking_search(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
     """Begin to look for a provider. Raises BookingNotFound, InvalidTransition."""
     booking = booking_of(actor, booking_id)
-    changed = run(changing.transition, booking, Status.SEARCHING, actor=actor, now=moment(), reason=reason)
-    return reading.shown(changed, terms.zone())
+    now = moment()
+    return disclosure.answered(
+        actor, changing.transition, booking, Status.SEARCHING, actor=actor, now=now, reason=reason
+    )
 
 
 @deciding_on_what_is
@@ -232,7 +230,7 @@ def booking_fail(*, actor: Caller, booking_id: ObjectId, reason: str) -> Documen
         BookingNotFound, InvalidTransition.
     """
     booking = booking_of(actor, booking_id)
-    return reading.shown(run(_failed, booking, actor, reason), terms.zone())
+    return disclosure.answered(actor, _failed, booking, actor, reason)
 
 
 def _failed(booking: Document, actor: Caller, reason: str) -> Document:

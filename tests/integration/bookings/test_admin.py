@@ -3,10 +3,12 @@
 from decimal import Decimal
 
 import pytest
+from bson import ObjectId
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from bookings import payments, services
+from booking_service.api.callers import Caller, Role
+from bookings import payments, services, visits
 from tests.factories import booking_made, tomorrow
 
 LIST = "/admin/bookings/booking/"
@@ -55,7 +57,34 @@ def test_staff_read_a_booking_and_that_is_audited(staff, booking, documents):
         for name in documents("x").database.list_collection_names()
         for row in documents(name).find({"objectType": "booking", "objectId": str(booking["_id"])})
     ]
-    assert [(line["actorName"], line["action"]) for line in lines] == [("boss", "READ")]
+    assert {(line["actorName"], line["action"]) for line in lines} == {("", "WRITE"), ("boss", "READ")}
+
+
+def test_staff_without_the_right_see_nothing_clinical_and_leave_no_line(reader, booking, asha, nurse, admin, documents):
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    visits.booking_decline(actor=nurse, booking_id=booking["_id"], reason="Allergic to cats")
+    services.booking_cancel(actor=asha, booking_id=booking["_id"], reason="Knee is healed")
+    lines = documents("clinicalaccess").count_documents({})
+
+    shown = reader.get(f"{LIST}{booking['_id']}/change/").content.decode()
+
+    assert "CANCELLED" in shown
+    assert [words for words in ("Knee", "Allergic", "healed", "Care") if words in shown] == []
+    assert documents("clinicalaccess").count_documents({}) == lines
+
+
+def test_staff_with_the_right_see_the_reasons_too(staff, booking, asha):
+    services.booking_cancel(actor=asha, booking_id=booking["_id"], reason="Knee is healed")
+    assert staff.get(f"{LIST}{booking['_id']}/change/").content.decode().count("Knee is healed") == 2
+
+
+def test_what_staff_do_shows_them_nothing_clinical(booking, asha, nurse, directory, documents):
+    boss = Caller(Role.STAFF, ObjectId(), name="boss")
+    lines = documents("clinicalaccess").count_documents({})
+    assigned = visits.booking_assign(actor=boss, booking_id=booking["_id"], provider_id=nurse.id)
+    cancelled, _refund = services.booking_cancel(actor=boss, booking_id=booking["_id"], reason="Nurse is ill")
+    assert "serviceDetails" not in assigned | cancelled
+    assert documents("clinicalaccess").count_documents({}) == lines
 
 
 @pytest.mark.parametrize("by", ["booking", "patient", "service"])

@@ -1,0 +1,72 @@
+"""How much of a booking leaves this app, to whom, and on what record: the one way out for all use cases.
+
+Patients see what is theirs, the platform's admins all. Providers see clinical fields while the visit is theirs to make.
+Staff see them on one page of the admin, if they have the right to; what they do to a booking shows them none.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec
+
+from booking_service.api.callers import Caller, Role
+from booking_service.djongo.transaction import run
+from bookings import reading, terms
+from bookings.lifecycle import OPEN
+from bookings.reading import Document
+from patients.audit import Access, clinical_access_record, own_read_record
+
+P = ParamSpec("P")
+
+
+def seen_by(actor: Caller, booking: Document) -> Document:
+    """The booking as `actor` may see it; changes and returns `booking`. What is clinical in it is on record then."""
+    booking = reading.shown(booking, terms.zone())
+    if actor.is_patient:
+        _note_own_read(actor)
+        return booking
+    if not _sees_clinical(actor, booking):
+        return reading.without_clinical(booking)
+    return opened_by(actor, booking)
+
+
+def answered(actor: Caller, write: Callable[P, Document], /, *args: P.args, **kwargs: P.kwargs) -> Document:
+    """Run `write` in one transaction; its booking as `actor` may see it. What cannot go on record is not done."""
+    return run(lambda: seen_by(actor, write(*args, **kwargs)))
+
+
+def opened_by(actor: Caller, booking: Document) -> Document:
+    """`booking` with all that is clinical, for somebody whose right to it was checked; each time is a line."""
+    audit(actor, Access.READ, booking, reading.clinical_fields_of(booking))
+    return booking
+
+
+def page_seen_by(actor: Caller, bookings: list[Document]) -> list[Document]:
+    """A page of a list. Only patients see clinical fields there: providers open the visit for that."""
+    zone = terms.zone()
+    for booking in bookings:
+        reading.shown(booking, zone)
+        if not actor.is_patient:
+            reading.without_clinical(booking)
+    if actor.is_patient:
+        _note_own_read(actor)
+    return bookings
+
+
+def audit(actor: Caller, action: Access, booking: Mapping[str, Any], fields: Iterable[str]) -> None:
+    """Note for ever, in the open transaction if there is one, which clinical fields the actor read or wrote."""
+    clinical_access_record(actor=actor, action=action, object_type="booking", object_id=booking["_id"], fields=fields)
+
+
+def audit_written(actor: Caller, booking: Mapping[str, Any], written: Mapping[str, Any]) -> None:
+    """Note which of the fields in `written` are clinical; nothing when none is."""
+    audit(actor, Access.WRITE, booking, reading.clinical_fields_of(written))
+
+
+def _sees_clinical(actor: Caller, booking: Mapping[str, Any]) -> bool:
+    if actor.is_provider:
+        return booking.get("serviceProvider") == actor.id and booking["status"] in OPEN
+    return actor.role is Role.ADMIN
+
+
+def _note_own_read(actor: Caller) -> None:
+    """The audit of a patient's reading of their own bookings: of all of them at once, as lists show them."""
+    own_read_record(actor=actor, object_type="bookings", object_id=str(actor.id), fields=reading.CLINICAL_FIELDS)
