@@ -178,8 +178,9 @@ def say(text: str) -> None:
 def main() -> None:
     """Measure, print the table, and keep it with its plot in docs/."""
     options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--runs", type=int, default=1, help="how often all of it; each row shows the worst of them")
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--seconds", type=int, default=6)
+    options.add_argument("--seconds", type=int, default=5)
     options.add_argument("--only", default="", help="rows whose title holds this text")
     options.add_argument("--keep", action="store_true", help="write docs/benchmark.md, .json and .svg")
     wanted = options.parse_args()
@@ -188,18 +189,24 @@ def main() -> None:
     except processes.ToolMissing as missing:
         sys.exit(str(missing))
     processes.install_peer()
+    measured = report.Report(
+        [one_run(wanted) for _ in range(wanted.runs)], processes.commit(), processes.machine(), processes.versions()
+    )
+    say("")
+    sys.stdout.write(report.markdown(measured))
+    if wanted.keep:
+        report.keep(measured, DOCS)
+
+
+def one_run(wanted: argparse.Namespace) -> report.Run:
+    """Every endpoint on every side, on servers and data of its own."""
     with tempfile.TemporaryDirectory() as folder, sides(Path(folder)) as running:
         rows = [
             row(endpoint, compare(running, endpoint, rounds=wanted.rounds, seconds=wanted.seconds))
             for endpoint in endpoints()
             if wanted.only in endpoint.title
         ]
-        memory = {name: side.memory_mb() for name, side in running.items()}
-    measured = report.Run(rows, memory, processes.commit(), processes.machine(), processes.versions())
-    say("")
-    sys.stdout.write(report.markdown(measured))
-    if wanted.keep:
-        report.keep(measured, DOCS)
+        return report.Run(rows, {name: side.memory_mb() for name, side in running.items()})
 
 
 if __name__ == "__main__":
