@@ -108,24 +108,36 @@ def outbox_claim(lane: Lane, *, limit: int, lease: timedelta) -> list[Row]:
 
 
 def _claimable(lane: Lane, now: datetime, limit: int) -> list[Row]:
-    due = _due(lane, now, limit)
-    if lane is not Lane.BROKER:
-        return due
-    heads = _heads(due, now)
-    while len(due) == limit and not heads and _wait_behind(due, now):
-        due = _due(lane, now, limit)
-        heads = _heads(due, now)
-    return heads
+    return _heads(now, limit) if lane is Lane.BROKER else _due(lane, now, limit)
 
 
-def _due(lane: Lane, now: datetime, limit: int) -> list[Row]:
-    due = {"status": _WAITING, "lane": lane.value, "dueAt": {"$lte": now}}
+def _heads(now: datetime, limit: int) -> list[Row]:
+    """The heads among the first `limit` due rows. Where there is none, among those of other aggregates behind them.
+
+    Due rows whose head is not due must not hide the others: the head backs off, or a publisher has it in hand, and that
+    one may be dead.
+    """
+    looked_at: list[str] = []
+    while True:
+        due = _due(Lane.BROKER, now, limit, not_of=looked_at)
+        aggregates = list({row["aggregateId"] for row in due})
+        first = _first_unsent(aggregates)
+        heads = [row for row in first if row["dueAt"] <= now]
+        if heads or len(due) < limit:
+            return heads
+        _wait_behind(first, now)
+        looked_at += aggregates
+
+
+def _due(lane: Lane, now: datetime, limit: int, *, not_of: Sequence[str] = ()) -> list[Row]:
+    due: Row = {"status": _WAITING, "lane": lane.value, "dueAt": {"$lte": now}}
+    if not_of:
+        due["aggregateId"] = {"$nin": not_of}
     return list(_committed().find(due).sort([("dueAt", 1), ("_id", 1)]).limit(limit))
 
 
-def _first_unsent(rows: Sequence[Row]) -> list[Row]:
-    """The first unsent row of each aggregate that `rows` belong to, due or not."""
-    aggregates = list({row["aggregateId"] for row in rows})
+def _first_unsent(aggregates: Sequence[str]) -> list[Row]:
+    """The first unsent row of each aggregate, due or not."""
     unsent = _committed().find({"status": _WAITING, "lane": Lane.BROKER.value, "aggregateId": {"$in": aggregates}})
     first: dict[str, Row] = {}
     for row in unsent.sort([("aggregateId", 1), ("aggregateVersion", 1), ("position", 1)]):
@@ -133,22 +145,15 @@ def _first_unsent(rows: Sequence[Row]) -> list[Row]:
     return list(first.values())
 
 
-def _heads(due: Sequence[Row], now: datetime) -> list[Row]:
-    return [first for first in _first_unsent(due) if first["dueAt"] <= now]
+def _wait_behind(heads: Sequence[Row], now: datetime) -> None:
+    """Make due rows behind a head that backs off due with it, so that they are not looked at again and again.
 
-
-def _wait_behind(due: Sequence[Row], now: datetime) -> bool:
-    """Make due rows behind a first one that backs off due with it: they must not hide the others, which come after.
-
-    Returns whether there were any. Rows behind one that a publisher has in hand stay due: it goes any moment.
+    Rows behind one that a publisher has in hand stay due: it goes any moment.
     """
-    postponed = 0
-    for first in _first_unsent(due):
-        if first["dueAt"] > now and first["leaseOwner"] is None:
-            behind = {"aggregateId": first["aggregateId"], "lane": first["lane"], "status": _WAITING}
-            change = {"$set": {"dueAt": first["dueAt"]}}
-            postponed += _collection().update_many({**behind, "dueAt": {"$lte": now}}, change).modified_count
-    return postponed > 0
+    for head in heads:
+        if head["leaseOwner"] is None:
+            behind = {"aggregateId": head["aggregateId"], "lane": head["lane"], "status": _WAITING}
+            _collection().update_many({**behind, "dueAt": {"$lte": now}}, {"$set": {"dueAt": head["dueAt"]}})
 
 
 def _leased(rows: Sequence[Row], now: datetime, until: datetime) -> list[Row]:

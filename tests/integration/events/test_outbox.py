@@ -7,7 +7,7 @@ from bson import ObjectId
 
 from booking_service.djongo.transaction import atomic
 from events.exceptions import OutsideTransactionError
-from events.models import Lane, OutboxEvent, Status
+from events.models import AT_ONCE, Lane, OutboxEvent, Status
 from events.repositories import (
     inbox_add,
     outbox_add,
@@ -115,6 +115,24 @@ def test_stuck_aggregates_do_not_starve_the_others(waiting):
     outbox_postpone({row["_id"]: in_an_hour() for row in rows}, owner=rows[0]["leaseOwner"], error="no queue")
     (free,) = waiting(1)
     assert ids(claim(limit=3)) == [free]
+
+
+def test_rows_behind_heads_that_a_dead_publisher_holds_do_not_hide_the_others(waiting):
+    held = [waiting(4) for _ in range(5)]
+    assert len(claim(limit=20)) == len(held)  # and then the publisher dies
+    free = [*waiting(1), *waiting(1)]
+
+    assert set(ids(claim(limit=2))) == set(free)
+    followers = {"_id": {"$in": [row for rows in held for row in rows[1:]]}}
+    due = {row["dueAt"] for row in OutboxEvent.objects.mongo_find(followers)}
+    assert due == {AT_ONCE}, "they go as soon as their head has gone"
+
+
+def test_it_ends_when_every_due_row_is_behind_one_that_is_held(waiting):
+    for _ in range(5):
+        waiting(3)
+    claim()
+    assert claim(limit=1) == claim(limit=10) == claim() == []
 
 
 def test_who_lost_the_lease_cannot_give_the_row_back(waiting):
