@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 
@@ -43,15 +44,36 @@ class Wakeups(threading.Thread):
     """Follows the outbox's change stream and wakes the lane of every row that is committed.
 
     While the stream is down the lanes' own sweep goes on. When it is back both are woken: they may have missed some.
+    Whatever else goes wrong ends the whole process: without wake-ups it would only be slow, and nobody would know.
     """
 
     def __init__(self, stopping: threading.Event) -> None:
         super().__init__(name="outbox-wakeups", daemon=True)
         self._stopping = stopping
-        self.failed = False  # whether a lane broke
+        self.failed = False  # whether a thread broke
         self.lanes = {lane: threading.Event() for lane in Lane}
 
     def run(self) -> None:
+        with self.breaking():
+            self._watch()
+
+    def stop(self) -> None:
+        """Let every lane end; their threads see it when they wake."""
+        self._stopping.set()
+        for woken in self.lanes.values():
+            woken.set()
+
+    @contextmanager
+    def breaking(self) -> Iterator[None]:
+        """What this thread runs ends the process if it breaks: half a publisher would go unnoticed."""
+        try:
+            yield
+        except BaseException:
+            self.failed = True
+            self.stop()
+            raise
+
+    def _watch(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             try:

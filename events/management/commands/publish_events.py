@@ -38,24 +38,14 @@ class Command(BaseCommand):
         try:
             drain(broker.step, wakeups.lanes[Lane.BROKER], stopping, name="broker")
         finally:
-            self.stop(stopping, wakeups)
+            wakeups.stop()
             broker.close()
             partners.join()
         if wakeups.failed:
-            raise CommandError("A lane broke; the log says why.")
+            raise CommandError("A thread broke; the log says why.")
         log.info("publisher_stopped")
 
     def call_partners(self, wakeups: Wakeups, stopping: threading.Event) -> None:
-        """The partner lane's thread. If it breaks, the process ends: half a publisher would go unnoticed."""
-        try:
-            with PartnerLane() as lane:
-                drain(lane.step, wakeups.lanes[Lane.PARTNER], stopping, name="partner")
-        except BaseException:
-            wakeups.failed = True
-            self.stop(stopping, wakeups)
-            raise
-
-    def stop(self, stopping: threading.Event, wakeups: Wakeups) -> None:
-        stopping.set()
-        for woken in wakeups.lanes.values():
-            woken.set()
+        """The partner lane's thread."""
+        with wakeups.breaking(), PartnerLane() as lane:
+            drain(lane.step, wakeups.lanes[Lane.PARTNER], stopping, name="partner")

@@ -16,6 +16,7 @@ from django.db import connection as django_connection
 
 from events.broker import Message, PublishingConnection
 from events.deliveries import PartnerLane
+from events.lanes import Wakeups
 from events.models import InboxMessage, OutboxEvent
 from events.topology import topology
 from tests.integration.events.rabbit import eventually, message_count, take
@@ -111,9 +112,10 @@ def own_signals():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_lane_that_breaks_ends_the_whole_publisher(rabbit, monkeypatch, own_signals):
-    monkeypatch.setattr(PartnerLane, "step", lambda _lane: 1 // 0)
-    with pytest.raises(CommandError, match="A lane broke"):
+@pytest.mark.parametrize(("part", "work"), [(PartnerLane, "step"), (Wakeups, "_follow")])
+def test_a_thread_that_breaks_ends_the_whole_publisher(rabbit, monkeypatch, own_signals, part, work):
+    monkeypatch.setattr(part, work, lambda _self: 1 // 0)
+    with pytest.raises(CommandError, match="A thread broke"):
         call_command("publish_events")
 
 
