@@ -567,11 +567,17 @@ def publish_copy(
 
 # --- dead letters --------------------------------------------------------------------------------------------------
 def walk_dead(
-    url: str, topology: Topology, replay: Callable[[Delivery], Mapping[str, Any] | None], *, limit: int
+    url: str,
+    topology: Topology,
+    choose: Callable[[Delivery], bool],
+    headers: Mapping[str, Any] | None,
+    *,
+    limit: int,
 ) -> int:
-    """Look at each dead message once; put those back for which `replay` returns headers; returns how many were.
+    """Look at dead messages, each once, until `limit` are chosen; put those back with `headers`; returns how many.
 
-    A message leaves the dead queue only after the copy is confirmed; the others stay, in their order.
+    A message leaves the dead queue only after the copy is confirmed; the others stay, in their order. With None for
+    `headers` all stay.
 
     Raises:
         BrokerUnavailableError: no broker; what was put back by then is back.
@@ -580,17 +586,20 @@ def walk_dead(
         declare(channel, topology)
         channel.confirm_delivery()
         waiting = channel.queue_declare(topology.dead_queue, passive=True).method.message_count
-        replayed = 0
-        for _ in range(min(waiting, limit)):
-            method, properties, body = channel.basic_get(topology.dead_queue)
-            if method is None or properties is None or body is None:
-                break
-            delivery = Delivery(
-                method.delivery_tag, method.exchange, method.routing_key, method.redelivered, body, properties
-            )
-            headers = replay(delivery)
+        chosen = 0
+        while waiting and chosen < limit and (delivery := _get(channel, topology.dead_queue)):
+            waiting -= 1
+            if not choose(delivery):
+                continue
+            chosen += 1
             if headers is not None:
-                publish_copy(channel, topology.queue, body, properties, headers)
-                channel.basic_ack(method.delivery_tag)
-                replayed += 1
-        return replayed  # closing the channel gives the others back
+                publish_copy(channel, topology.queue, delivery.body, delivery.properties, headers)
+                channel.basic_ack(delivery.tag)
+        return chosen  # closing the channel gives the others back
+
+
+def _get(channel: BlockingChannel, queue: str) -> Delivery | None:
+    method, properties, body = channel.basic_get(queue)
+    if method is None or properties is None or body is None:
+        return None
+    return Delivery(method.delivery_tag, method.exchange, method.routing_key, method.redelivered, body, properties)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
 
 from .broker import Delivery, walk_dead
 from .consumer import ATTEMPT, DIED_AT, REASON, ROUTING_KEY
 from .topology import topology
+
+WITHOUT_PAST = {ATTEMPT: None, REASON: None, DIED_AT: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +43,21 @@ class Filter:
 def replay(wanted: Filter, *, dry_run: bool, limit: int) -> list[DeadLetter]:
     """Put the dead letters that `wanted` matches back, as if they came for the first time; returns them.
 
-    Looks at each dead letter once and at most at `limit`. With `dry_run` every letter stays where it is.
+    The oldest `limit` of those that match. With `dry_run` every letter stays where it is.
 
     Raises:
         BrokerUnavailableError: what was put back by then is back.
     """
     matching: list[DeadLetter] = []
 
-    def choose(delivery: Delivery) -> Mapping[str, Any] | None:
+    def choose(delivery: Delivery) -> bool:
         letter = dead_letter(delivery)
-        if not wanted.matches(letter):
-            return None
-        matching.append(letter)
-        return None if dry_run else {ATTEMPT: None, REASON: None, DIED_AT: None}
+        if wanted.matches(letter):
+            matching.append(letter)
+            return True
+        return False
 
-    walk_dead(settings.RABBITMQ_URL, topology(), choose, limit=limit)
+    walk_dead(settings.RABBITMQ_URL, topology(), choose, None if dry_run else WITHOUT_PAST, limit=limit)
     return matching
 
 

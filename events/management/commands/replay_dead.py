@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--type", help="only events of this type, such as payment.completed")
         parser.add_argument("--message-id", help="only the message with this id")
         parser.add_argument("--reason", help="only messages whose reason contains this text")
-        parser.add_argument("--limit", type=int, default=EVERYTHING, help="look at no more than this many")
+        parser.add_argument("--limit", type=int, default=EVERYTHING, help="put back no more than this many, the oldest")
         parser.add_argument("--dry-run", action="store_true", help="only show what would be put back")
 
     def handle(self, *args: Any, **options: Any) -> None:

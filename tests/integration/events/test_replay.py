@@ -50,6 +50,9 @@ def test_a_dry_run_shows_and_moves_nothing(letters, capsys):
         (("--reason", "NOT_FOUND"), ["m-1"]),
         (("--message-id", "m-2"), ["m-2"]),
         (("--limit", "2"), ["m-0", "m-1"]),
+        (("--limit", "0"), []),
+        (("--type", "payment.failed", "--limit", "1"), ["m-2"]),
+        (("--reason", "ValueError", "--limit", "1"), ["m-0"]),
         (("--type", "payment.completed", "--reason", "ValueError"), ["m-0"]),
     ],
 )
@@ -57,6 +60,12 @@ def test_a_filter_chooses(letters, capsys, filter, expected):
     replay(capsys, *filter)
     assert [each.message_id for each in take(letters, topology().queue, len(expected))] == expected
     assert message_count(letters, topology().dead_queue) == 3 - len(expected)
+
+
+def test_a_dry_run_shows_no_more_than_would_be_put_back(letters, capsys):
+    shown = replay(capsys, "--dry-run", "--reason", "ValueError", "--limit", "1")
+    assert "1 would be put back" in shown
+    assert "m-2" not in shown
 
 
 def test_looking_often_loses_no_dead_letter(letters, capsys):
