@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from booking_service.operations import dashboard
 from booking_service.operations.dashboard import Chart, Figure, Numbers, Panel
-from events import repositories
+from events import depth, repositories
 from events.models import Status
 
 LATE_SECONDS = 60  # a publisher that runs is never this far behind
 
 
 def numbers() -> Numbers:
-    """What has not left the outbox: waiting, and given up on."""
+    """What has not left the outbox: waiting, and given up on; and what others sent that is dead in RabbitMQ."""
     backlog = repositories.outbox_backlog()
     waiting, dead = Counter[str](), Counter[str]()
     for group in backlog:
         (dead if group.status == Status.DEAD else waiting)[group.type] += group.events
     oldest = max((group.oldest_seconds for group in backlog if group.status != Status.DEAD), default=0.0)
-    return Numbers(figures=_figures(waiting.total(), dead.total(), oldest), charts=_charts(waiting, dead))
+    figures = [*_figures(waiting.total(), dead.total(), oldest), *_dead_letters(depth.noted())]
+    return Numbers(figures=figures, charts=_charts(waiting, dead))
 
 
 def _figures(waiting: int, dead: int, oldest: float) -> list[Figure]:
@@ -31,6 +33,14 @@ def _figures(waiting: int, dead: int, oldest: float) -> list[Figure]:
             "Dead", f"{dead:,}", "given up on; somebody has to look", dashboard.DANGER if dead else dashboard.NORMAL
         ),
     ]
+
+
+def _dead_letters(depths: Mapping[str, int]) -> list[Figure]:
+    """Messages of other services that failed for good; nothing when no consumer has told lately."""
+    if "dead" not in depths:
+        return []
+    tone = dashboard.DANGER if depths["dead"] else dashboard.NORMAL
+    return [Figure("Dead letters", f"{depths['dead']:,}", "messages in RabbitMQ that failed; see replay_dead", tone)]
 
 
 def _charts(waiting: Counter[str], dead: Counter[str]) -> list[Chart]:

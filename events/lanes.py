@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from time import monotonic
 from types import FrameType
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
 
+from . import depth
 from .backoff import backoff_seconds
 from .broker import BrokerUnavailableError, Subscription
 from .consumer import Consumer
@@ -134,9 +136,13 @@ def consume(subscription: Subscription, stopping: threading.Event) -> None:
         BrokerUnavailableError: the subscription is gone.
     """
     consumer = Consumer(subscription, topology(), threads=settings.EVENTS_CONSUMER_THREADS)
+    look_at = monotonic()
     try:
         while not stopping.is_set():
             consumer.work(POLL_SECONDS)
+            if monotonic() >= look_at:
+                depth.note(subscription.depths())
+                look_at = monotonic() + depth.LOOK_SECONDS
         consumer.stop(LAST_MESSAGE_SECONDS)
     except BrokerUnavailableError:
         consumer.abandon(LAST_MESSAGE_SECONDS)
