@@ -18,7 +18,7 @@ import requests
 
 from booking_service.devstack.servers import HOST
 from booking_service.operations.gunicorn_worker import STALLED_SECONDS
-from tests.integration.operations.conftest import Web
+from tests.integration.operations.conftest import ROOT, Web
 
 Start = Callable[..., Web]
 
@@ -207,6 +207,89 @@ def test_it_finishes_requests_in_hand_when_told_to_stop(web: Start) -> None:
     assert len(statuses) > 20
     assert set(statuses) == {200}
     assert broken == []
+
+
+def begin_login(connection: socket.socket) -> bytes:
+    """Send a login but for the last of its body, which is returned: the request is in hand until that comes."""
+    body = b'{"email": "nobody@example.com", "password": "Secret123x"}'
+    head = b"POST /api/patients/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:-5])
+    time.sleep(0.5)  # a thread has it by now
+    return body[-5:]
+
+
+def test_it_answers_what_has_been_in_hand_for_seconds_when_told_to_stop(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1")
+    with socket.create_connection((HOST, running.port), timeout=10) as connection:
+        rest = begin_login(connection)
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(5)
+        connection.sendall(rest)
+        answer = connection.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert running.process.wait(10) == 0
+
+
+def test_it_answers_the_next_request_of_a_connection_that_it_promised_to_keep(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1")
+    with socket.create_connection((HOST, running.port), timeout=10) as connection:
+        rest = begin_login(connection)
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(4)
+        connection.sendall(rest)
+        first = connection.recv(65536)
+        time.sleep(1.2)
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        second = connection.recv(65536)
+
+    assert b"Connection: keep-alive" in first
+    assert second.startswith(b"HTTP/1.1 200 ")
+    assert b"Connection: close" in second
+    assert running.process.wait(10) == 0
+
+
+def test_it_cuts_no_request_when_workers_are_renewed(web: Start) -> None:
+    recycled = "--max-requests 60 --max-requests-jitter 20"
+    running = web(WEB_CONCURRENCY="2", RATE_LIMIT_ENABLED="false", GUNICORN_CMD_ARGS=recycled)
+
+    def several(_: int) -> list[int]:
+        with requests.Session() as session:
+            return [session.get(f"{running.url}/", timeout=30).status_code for _ in range(100)]
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [status for found in pool.map(several, range(8)) for status in found]
+
+    assert statuses == [200] * 800
+    assert running.log.read_text().count("Autorestarting worker") >= 5
+
+
+def test_it_loses_no_thread_to_an_answer_that_breaks_off(web: Start, tmp_path: Path) -> None:
+    config = tmp_path / "breaking.conf.py"
+    config.write_text(
+        "from runpy import run_path\n"
+        f"globals().update(run_path({str(ROOT / 'gunicorn.conf.py')!r}))\n"
+        'wsgi_app = "tests.integration.operations.breaking_app:application"\n'
+    )
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS=f"--config {config}")
+
+    for _ in range(4):
+        with pytest.raises(requests.exceptions.RequestException):
+            requests.get(f"{running.url}/breaks", timeout=10)
+
+    assert requests.get(f"{running.url}/health/live", timeout=5).status_code == 200
+    running.process.terminate()
+    assert running.process.wait(10) == 0
+
+
+def test_it_locks_nobody_out_when_as_many_as_it_takes_keep_their_connections(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS="--worker-connections 8")
+
+    with ExitStack() as idle:
+        for _ in range(10):
+            session = idle.enter_context(requests.Session())
+            assert session.get(f"{running.url}/health/live", timeout=5).status_code == 200
+        assert requests.get(f"{running.url}/health/live", timeout=5).status_code == 200
 
 
 def test_it_logs_the_route_and_nothing_that_was_typed(web: Start) -> None:
