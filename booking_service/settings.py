@@ -327,8 +327,8 @@ PARTNER_CALLS_AT_ONCE = number(
 PARTNER_ANSWER_MAX_BYTES = number("PARTNER_ANSWER_MAX_BYTES", 65_536, smallest=1)
 PARTNER_BREAKER_FAILURES = number("PARTNER_BREAKER_FAILURES", 5, smallest=1)
 PARTNER_BREAKER_SECONDS = number("PARTNER_BREAKER_SECONDS", 30, smallest=1)
-PROVIDER_CACHE_SECONDS = number("PROVIDER_CACHE_SECONDS", 60)
-PROVIDER_STALE_SECONDS = number("PROVIDER_STALE_SECONDS", 3600)
+PROVIDER_CACHE_SECONDS = number("PROVIDER_CACHE_SECONDS", 30)  # so long somebody who was dismissed may still act
+PROVIDER_STALE_SECONDS = number("PROVIDER_STALE_SECONDS", 0)  # more, for providers, while the main API is down
 
 # --- time and language ---------------------------------------------------------------------------------------------
 SERVICE_TIME_ZONE = time_zone("SERVICE_TIME_ZONE", "Asia/Kolkata")

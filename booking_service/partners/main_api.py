@@ -56,8 +56,9 @@ class Provider:
 def provider_get(provider_id: ObjectId, *, allow_stale: bool = True) -> Provider:
     """The provider, from the cache when it was asked for a short time ago (`PROVIDER_CACHE_SECONDS`).
 
-    While the main API is down an older answer is used (up to `PROVIDER_STALE_SECONDS`). `allow_stale=False`, for
-    assignments, asks the main API itself whatever the cache holds.
+    While the main API is down an older answer is used where `PROVIDER_STALE_SECONDS` allows it, but never for an admin,
+    who may see and do everything. `allow_stale=False`, for assignments, asks the main API itself whatever the cache
+    holds.
 
     Raises `ProviderNotFound`, `ProviderDirectoryDown` (503), or `PartnerRefused` for any other 4xx.
     """
@@ -66,10 +67,11 @@ def provider_get(provider_id: ObjectId, *, allow_stale: bool = True) -> Provider
         metrics.PROVIDER_LOOKUPS.labels("hit").inc()
         return known.unwrap()
     metrics.PROVIDER_LOOKUPS.labels("miss").inc()
+    asked_at = time.time()  # an answer is as old as its question: what takes a while is not fresher for it
     try:
-        return _Known.learn(provider_id, _ask(provider_id)).unwrap()
+        return _Known.learn(provider_id, _ask(provider_id), asked_at).unwrap()
     except PartnerUnavailable:
-        if known is None or known.provider is None:  # that somebody was unknown is not worth repeating
+        if known is None or not known.may_be_stale:
             raise
         metrics.PROVIDER_LOOKUPS.labels("stale").inc()
         return known.unwrap()
@@ -116,6 +118,21 @@ class _Known:
     def is_fresh(self) -> bool:
         return self.age_seconds < settings.PROVIDER_CACHE_SECONDS
 
+    @property
+    def may_be_stale(self) -> bool:
+        return self.age_seconds < self._stale_seconds
+
+    @property
+    def holds_seconds(self) -> float:
+        """For how long it is of any use."""
+        return max(settings.PROVIDER_CACHE_SECONDS, self._stale_seconds)
+
+    @property
+    def _stale_seconds(self) -> float:
+        """None for who was unknown, which is not worth repeating, nor for an admin, who could do everything."""
+        is_harmless = self.provider is not None and self.provider.role is not Role.ADMIN
+        return float(settings.PROVIDER_STALE_SECONDS) if is_harmless else 0.0
+
     def unwrap(self) -> Provider:
         if self.provider is None:
             raise ProviderNotFound
@@ -134,13 +151,12 @@ class _Known:
         return _memory.keep(provider_id, cls(_from_plain(provider_id, stored["provider"]), stored["learned_at"]))
 
     @classmethod
-    def learn(cls, provider_id: ObjectId, provider: Provider | None) -> _Known:
-        """Writes it to the cache, for as long as a stale answer may be used."""
-        known = _memory.keep(provider_id, cls(provider, time.time()))
+    def learn(cls, provider_id: ObjectId, provider: Provider | None, asked_at: float) -> _Known:
+        """Writes it to the cache, for as long as it may be used."""
+        known = _memory.keep(provider_id, cls(provider, asked_at))
         stored = {"provider": None if provider is None else _as_plain(provider), "learned_at": known.learned_at}
-        lifetime = settings.PROVIDER_CACHE_SECONDS if provider is None else settings.PROVIDER_STALE_SECONDS
         try:
-            cache.set(_cache_key(provider_id), stored, lifetime)
+            cache.set(_cache_key(provider_id), stored, known.holds_seconds)
         except Exception as error:  # noqa: BLE001 - the answer is good without being kept
             log.info("provider_cache_unwritable", error=type(error).__name__)
         return known
@@ -155,9 +171,9 @@ class _Memory:
         self._known: dict[ObjectId, _Known] = {}
 
     def get(self, provider_id: ObjectId) -> _Known | None:
-        """What is remembered, unless it is older than a stale answer may be."""
+        """What is remembered, unless it is too old to be of any use."""
         known = self._known.get(provider_id)
-        return known if known is not None and known.age_seconds < settings.PROVIDER_STALE_SECONDS else None
+        return known if known is not None and known.age_seconds < known.holds_seconds else None
 
     def keep(self, provider_id: ObjectId, known: _Known) -> _Known:
         """Remembers `known` and returns it; whoever was not met for longest is forgotten."""
