@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -351,7 +353,7 @@ def test_staff_may_clear_what_need_not_be_known(asha):
     assert stored(asha)["gender"] == ""
 
 
-WRITES = {
+WRITES: dict[str, Callable[[Any], Any]] = {
     "save": lambda line: line.save(),
     "save_base": lambda line: line.save_base(),
     "delete": lambda line: line.delete(),
@@ -365,7 +367,7 @@ WRITES = {
     "create": lambda _line: ClinicalAccess.objects.create(action="X"),
     "update_or_create": lambda line: ClinicalAccess.objects.update_or_create(pk=line.pk, defaults={"action": "X"}),
     **{
-        f"mongo_{call}": lambda _line, call=call: getattr(ClinicalAccess.objects, f"mongo_{call}")
+        f"mongo_{call}": partial(lambda call, _line: getattr(ClinicalAccess.objects, f"mongo_{call}"), call)
         for call in (
             "update_one",
             "update_many",
