@@ -41,8 +41,8 @@ bench: installed-test ## this service beside Express on the same visits: docs/be
 bench-scale: installed-test ## a million bookings against ten thousand: docs/benchmark-scale.md
 	$(BIN)/python -m tests.benchmarks.scale --memory --keep
 
-load: installed-test ## a mixed day at 70 % of what the machine can do, for ten minutes; MINUTES
-	@$(BIN)/python -m tests.benchmarks.mixed_day --minutes $(or $(MINUTES),10)
+load: installed-test ## a mixed day at 70 % of what the machine can do, for ten minutes: docs/load.md; MINUTES keeps nothing
+	@$(BIN)/python -m tests.benchmarks.mixed_day $(if $(MINUTES),--minutes $(MINUTES),--keep)
 
 format: installed-test ## let ruff mend order and format
 	$(BIN)/ruff check --fix .

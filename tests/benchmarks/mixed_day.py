@@ -1,8 +1,9 @@
 """`make load`: a mixed day at a fixed rate against every process of the service, on servers of its own.
 
-First it finds what the machine can do (the same day without pauses), then runs `--share` of that for `--minutes`. Half
-of the new visits are paid for over RabbitMQ while it runs. It reports latencies, errors, memory and the outbox, and
-fails when there was an error, memory grew or events stayed behind.
+First it finds what the machine can do (`verdict` says what that means), then runs `--share` of it for `--minutes`.
+Patients come at a fixed rate and do not wait for one another. Half of the new visits are paid for over RabbitMQ while
+it runs; stand-in partners take refunds and notifications, and tell of them over RabbitMQ. It reports latencies, errors,
+memory and both lanes of the outbox, and fails when something is not as it should be. `--keep` writes docs/load.md.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 from uuid import uuid4
 
@@ -30,15 +31,20 @@ import psutil
 from bson import ObjectId
 from pymongo import MongoClient
 
-from booking_service.devstack.servers import MongoServer, RabbitServer, RedisServer
+from booking_service.devstack.servers import HOST, MongoServer, RabbitServer, RedisServer, free_port
 from tests.benchmarks import compare, processes
+from tests.benchmarks.verdict import Left, Memory, Run, Verdict
 
+PATIENTS = 8_000
 USERS_AT_FULL_SPEED = 32
-FULL_SPEED_SECONDS = 30
+FULL_SPEED_SECONDS = STEP_SECONDS = 20
+STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 SAMPLE_SECONDS = 5.0
-MEMORY_GROWTH_LIMIT = 1.10
-BACKLOG_DRAIN_SECONDS = 30
+DRAIN_SECONDS = 30
 WORKERS = ("publish_events", "consume_events")
+LANES = ("BROKER", "PARTNER")
+PARTNERS = ("MAIN_API_URL", "PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL")
+PAGE = processes.ROOT / "docs" / "load.md"
 
 
 @dataclass(slots=True)
@@ -50,8 +56,9 @@ class Day:
     rabbitmq_url: str
     processes: dict[str, psutil.Process]
     memory: dict[str, list[float]] = field(default_factory=dict)
-    backlog: list[int] = field(default_factory=list)
+    backlog: list[dict[str, int]] = field(default_factory=list)
     paid: int = 0
+    patients: Iterator[int] = field(default_factory=count)
 
     def sample(self) -> None:
         """Note each process's memory in MB and the events that wait."""
@@ -60,25 +67,42 @@ class Day:
             self.memory.setdefault(name, []).append(sum(p.memory_info().rss for p in family) / 2**20)
         self.backlog.append(self.waiting())
 
-    def waiting(self) -> int:
-        return int(self.database["outbox"].count_documents({"status": "WAITING", "lane": "BROKER"}))
+    def waiting(self) -> dict[str, int]:
+        """Unsent rows of the outbox by lane."""
+        outbox = self.database["outbox"]
+        return {lane: outbox.count_documents({"status": "WAITING", "lane": lane}) for lane in LANES}
 
 
 @contextmanager
 def stack(folder: Path) -> Iterator[Day]:
-    """MongoDB, Redis, RabbitMQ, one web process and both workers, over an invented catalog and its patients."""
+    """MongoDB, Redis, RabbitMQ, stand-in partners, web and both workers, over an invented catalog and its patients."""
     with ExitStack() as running:
         mongo = running.enter_context(MongoServer(folder / "mongo"))
         redis = running.enter_context(RedisServer(folder / "redis"))
         rabbit = running.enter_context(RabbitServer(folder / "rabbit"))
-        environment = processes.service_environment(mongo.uri, redis.uri, RABBITMQ_URL=rabbit.uri)
+        environment = service_environment(mongo.uri, redis.uri, rabbit.uri)
         processes.manage(environment, "migrate")
-        compare.fill_ours(mongo.uri)
+        compare.fill_ours(mongo.uri, patients=PATIENTS)
         listen(rabbit.uri)
+        running.enter_context(partners(environment, folder))
         web = running.enter_context(processes.web(environment, folder / "web.log"))
-        workers = {name: running.enter_context(worker(name, environment, folder)) for name in WORKERS}
+        workers = {name: running.enter_context(command(["manage.py", name], environment, folder)) for name in WORKERS}
         database = running.enter_context(MongoClient[dict[str, Any]](mongo.uri)).get_default_database()
         yield Day(web.url, database, rabbit.uri, {"web": web.process, **workers})
+
+
+def service_environment(mongodb: str, redis: str, rabbitmq: str) -> dict[str, str]:
+    """As in production, with the deployment's own number of web processes, and partners on this machine."""
+    addresses = {name: f"http://{HOST}:{free_port()}" for name in PARTNERS}
+    made = processes.service_environment(mongodb, redis, RABBITMQ_URL=rabbitmq, **addresses)
+    del made["WEB_CONCURRENCY"]
+    return made
+
+
+def partners(environment: dict[str, str], folder: Path) -> Any:
+    """The stand-ins of the devstack, which know the service's secret and run in no production."""
+    stand_ins = ["-m", "booking_service.devstack.partners", "--folder", str(folder)]
+    return command(stand_ins, {**environment, "ENVIRONMENT": "development"}, folder)
 
 
 def listen(rabbitmq_url: str) -> None:
@@ -92,45 +116,32 @@ def listen(rabbitmq_url: str) -> None:
 
 
 @contextmanager
-def worker(name: str, environment: dict[str, str], folder: Path) -> Iterator[psutil.Process]:
-    """A management command that runs until it is told to stop; an exit status other than 0 is an error."""
-    with (folder / f"{name}.log").open("wb") as log:
+def command(arguments: list[str], environment: dict[str, str], folder: Path) -> Iterator[psutil.Process]:
+    """A Python command that runs until it is told to stop; one that ended before, or not with 0, is an error."""
+    file = folder / f"{arguments[1]}.log"
+    with file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "manage.py", name], cwd=processes.ROOT, env=environment, stdout=log, stderr=log
+            [sys.executable, *arguments], cwd=processes.ROOT, env=environment, stdout=log, stderr=log
         )
     try:
         yield psutil.Process(process.pid)
     finally:
+        ended_by_itself = process.poll()
         process.terminate()
-        if process.wait(30) != 0:
-            raise RuntimeError(
-                f"{name} ended with {process.returncode}: {(folder / f'{name}.log').read_text()[-2000:]}"
-            )
+        if ended_by_itself is not None or process.wait(30) != 0:
+            raise RuntimeError(f"{arguments} ended with {process.returncode}: {file.read_text()[-2000:]}")
 
 
-def locust(
-    day: Day, folder: Path, patients: range, *, users: int, per_user: float, seconds: float
-) -> list[dict[str, str]]:
-    """Run the locust file for `patients`; its statistics, a row per endpoint and one `Aggregated`."""
+def locust(day: Day, folder: Path, *, users: int, per_user: float, seconds: float) -> Run:
+    """Run the locust file for `users` patients of whom each makes `per_user` requests a second, 0: without pause."""
     tokens = folder / "tokens"
-    tokens.write_text("\n".join(compare.token(number) for number in patients))
-    command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")), "--headless"]
-    command += [
-        "-H",
-        day.url,
-        "-u",
-        str(users),
-        "-r",
-        str(users),
-        "-t",
-        f"{seconds:.0f}s",
-        "--csv",
-        str(folder / "run"),
-    ]
+    tokens.write_text("\n".join(compare.token(number) for number in islice(day.patients, users)))
+    line = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")), "--headless"]
+    line += ["-H", day.url, "-u", str(users), "-r", str(users), "-t", f"{seconds:.0f}s", "--csv", str(folder / "run")]
     environment = {**os.environ, "LOAD_TOKENS": str(tokens), "LOAD_RATE_PER_USER": str(per_user)}
     with (folder / "locust.log").open("wb") as log:
-        subprocess.run([*command, "--exit-code-on-error", "0"], env=environment, stdout=log, stderr=log, check=True)
-    return rows_of(folder / "run_stats.csv")
+        subprocess.run([*line, "--exit-code-on-error", "0"], env=environment, stdout=log, stderr=log, check=True)
+    return Run(rows_of(folder / "run_stats.csv"), users * per_user)
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -138,14 +149,23 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(rows))
 
 
+def failures(folder: Path) -> list[str]:
+    """What failed in the last run of locust, a line each."""
+    rows = rows_of(folder / "run_failures.csv")
+    return [f"{row['Occurrences']} x {row['Method']} {row['Name']}: {row['Error']}" for row in rows]
+
+
 @contextmanager
-def meanwhile(work: Any, every: float) -> Iterator[None]:
-    """Call `work` every so many seconds in a thread while the block runs."""
-    over = threading.Event()
+def meanwhile(work: Callable[[], None], every: float) -> Iterator[None]:
+    """Call `work` every so many seconds in a thread while the block runs; what it raises is raised at the end."""
+    over, broken = threading.Event(), []
 
     def loop() -> None:
-        while not over.wait(every):
-            work()
+        try:
+            while not over.wait(every):
+                work()
+        except Exception as error:  # noqa: BLE001 - raised below, in the thread that would not notice otherwise
+            broken.append(error)
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
@@ -154,6 +174,8 @@ def meanwhile(work: Any, every: float) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+    if broken:
+        raise RuntimeError(f"{getattr(work, '__name__', work)} broke off while the load ran") from broken[0]
 
 
 @contextmanager
@@ -194,80 +216,81 @@ def payment_of(booking: dict[str, Any]) -> tuple[bytes, pika.BasicProperties]:
     return json.dumps(event).encode(), properties
 
 
-def memory_growth(samples: list[float]) -> float:
-    """The last fifth of the run over its second fifth: the first warms caches up."""
-    fifth = max(len(samples) // 5, 1)
-    return median(samples[-fifth:]) / median(samples[fifth : 2 * fifth] or samples)
-
-
-def drained(day: Day) -> bool:
-    """Whether the outbox is empty soon after the load has ended."""
-    give_up_at = time.monotonic() + BACKLOG_DRAIN_SECONDS
-    while day.waiting() and time.monotonic() < give_up_at:
+def drained(day: Day) -> dict[str, int]:
+    """What is left in the outbox once its lanes are empty, or after DRAIN_SECONDS."""
+    give_up_at = time.monotonic() + DRAIN_SECONDS
+    while any((left := day.waiting()).values()) and time.monotonic() < give_up_at:
         time.sleep(0.2)
-    return day.waiting() == 0
+    return left
 
 
 def unpaid(day: Day) -> int:
-    """Payments that were sent and had no effect on their visit within BACKLOG_DRAIN_SECONDS."""
+    """Payments that were sent and had no effect on their visit within DRAIN_SECONDS."""
     found = {"payment.transactionId": {"$regex": "^load_"}}
-    give_up_at = time.monotonic() + BACKLOG_DRAIN_SECONDS
+    give_up_at = time.monotonic() + DRAIN_SECONDS
     while (took := day.database["nursebookings"].count_documents(found)) < day.paid and time.monotonic() < give_up_at:
         time.sleep(0.2)
     return day.paid - took
 
 
-def report(day: Day, rows: list[dict[str, str]], capacity: float, rate: float, minutes: float) -> list[str]:
-    """Print the run as tables; what was not as it should be, a line each."""
-    print(
-        f"\nMixed day: {rate:.0f} requests/s for {minutes:g} min, of {capacity:.0f}/s that {processes.machine()} can do"
+def capacity(day: Day, folder: Path) -> float:
+    """The highest rate that holds: from what comes of 32 patients without a pause downwards.
+
+    Those find how many answers there are when somebody always waits for one. Patients who come at that rate whatever
+    the answers take would queue up without end, so a rate counts only when it was tried with such patients.
+    """
+    most = without_errors(
+        locust(day, folder, users=USERS_AT_FULL_SPEED, per_user=0, seconds=FULL_SPEED_SECONDS), folder
     )
-    print("with the load, MongoDB, Redis, RabbitMQ and three processes of the service on it.\n")
-    print("| request | number | errors | p50 ms | p95 ms | p99 ms |\n|---|---|---|---|---|---|")
-    for row in rows:
-        name = f"{row['Type']} {row['Name']}".strip()
-        print(
-            f"| {name} | {row['Request Count']} | {row['Failure Count']} | {row['50%']} | {row['95%']} | {row['99%']} |"
-        )
-    print("\n| process | MB at first | MB at last | growth |\n|---|---|---|---|")
-    for name, samples in day.memory.items():
-        print(f"| {name} | {samples[0]:.0f} | {samples[-1]:.0f} | {memory_growth(samples):.2f} |")
-    left = unpaid(day)
-    print(f"\nEvents waiting: median {median(day.backlog):.0f}, most {max(day.backlog)}.")
-    print(f"Payments sent: {day.paid}, without effect: {left}.")
-    grown = [name for name, samples in day.memory.items() if memory_growth(samples) > MEMORY_GROWTH_LIMIT]
-    faults = {
-        f"{rows[-1]['Failure Count']} requests failed": int(rows[-1]["Failure Count"]) > 0,
-        f"memory grew: {', '.join(grown)}": bool(grown),
-        "events stayed in the outbox": not drained(day),
-        f"{left} payments had no effect": left > 0,
-    }
-    return [text for text, true in faults.items() if true]
+    for step in STEPS:
+        drained(day)
+        rate = round(most.per_second * step)
+        tried = without_errors(locust(day, folder, users=rate, per_user=1, seconds=STEP_SECONDS), folder)
+        verdict = "it can" if tried.holds else "too many"
+        say(f"{rate} requests/s: {tried.per_second:.0f} came, p95 {tried.p95:.0f} ms: {verdict}")
+        if tried.holds:
+            return rate
+    sys.exit(f"The machine cannot do {rate} requests/s: is it busy?")
+
+
+def without_errors(run: Run, folder: Path) -> Run:
+    if run.failed:
+        sys.exit("Requests failed while it was sought what the machine can do:\n" + "\n".join(failures(folder)))
+    return run
+
+
+def say(text: str) -> None:
+    """Progress, for the one who waits."""
+    sys.stderr.write(f"{text}\n")
+
+
+def measure(day: Day, folder: Path, *, minutes: float, share: float) -> Verdict:
+    """Find what the machine can do, run `share` of it, and wait until everything has finished."""
+    with payments(day):
+        most = capacity(day, folder)
+        drained(day)
+        with meanwhile(day.sample, every=SAMPLE_SECONDS):
+            run = locust(day, folder, users=round(most * share), per_user=1, seconds=minutes * 60)
+    memory = [Memory(name, samples, SAMPLE_SECONDS) for name, samples in day.memory.items()]
+    waiting = drained(day)
+    left = Left(waiting, day.database["outbox"].count_documents({"status": "DEAD"}), unpaid(day))
+    return Verdict(run, most, minutes, memory, day.backlog, day.paid, left)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--minutes", type=float, default=10)
     options.add_argument("--share", type=float, default=0.7, help="of what the machine can do")
+    options.add_argument("--keep", action="store_true", help="write docs/load.md")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="booking-load-") as name, stack(Path(name)) as day:
-        folder = Path(name)
-        half = compare.PATIENTS // 2
-        with payments(day):
-            full = locust(day, folder, range(half), users=USERS_AT_FULL_SPEED, per_user=0, seconds=FULL_SPEED_SECONDS)
-        capacity = float(full[-1]["Requests/s"])
-        rate = capacity * chosen.share
-        drained(day)
-        with payments(day), meanwhile(day.sample, every=SAMPLE_SECONDS):
-            rows = locust(
-                day, folder, range(half, 2 * half), users=round(rate), per_user=1, seconds=chosen.minutes * 60
-            )
-        faults = report(day, rows, capacity, rate, chosen.minutes)
-        for failure in rows_of(folder / "run_failures.csv"):
-            print(f"{failure['Occurrences']} x {failure['Method']} {failure['Name']}: {failure['Error']}")
-    if faults:
+        verdict = measure(day, Path(name), minutes=chosen.minutes, share=chosen.share)
+        page = verdict.markdown(processes.machine(), processes.commit())
+        print(page, *failures(Path(name)), sep="\n")
+    if chosen.keep:
+        PAGE.write_text(f"# A mixed day\n\n`make load`, {datetime.now(UTC):%d %B %Y}: {page}")
+    if faults := verdict.faults():
         sys.exit("Not as it should be: " + "; ".join(faults))
-    print("No errors, no growth, nothing left behind.")
 
 
 if __name__ == "__main__":
