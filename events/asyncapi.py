@@ -14,16 +14,21 @@ Exchanges are durable topic exchanges; the routing key is the event's name. Mess
 What this service publishes carries the event's id as `message_id`: a message may come twice, with the same id and the
 same bytes, and is to be counted once. First copies of one booking's events come in the order of `aggregate_version`.
 
+The id of the request that an event came from is both AMQP's `correlation_id` and a header of that name. What others
+send may have it as AMQP's `correlation_id`: then our log lines bear it.
+
 What this service consumes takes effect once for each `message_id`; without one, once for each body. A message of more
 than 64 KB, that is no JSON, of an unknown type or that breaks its schema goes to the dead queue at once."""
 
+CORRELATION_ID = "correlation_id"
 HEADERS: Document = {
     "type": "object",
     "properties": {
         "aggregate_id": {"type": "string", "description": "the booking or patient it is about"},
         "aggregate_version": {"type": "integer", "description": "grows with every change of that document"},
+        CORRELATION_ID: {"type": "string", "description": "the request it came from"},
     },
-    "required": ["aggregate_id", "aggregate_version"],
+    "required": ["aggregate_id", "aggregate_version", CORRELATION_ID],
 }
 
 
@@ -70,8 +75,14 @@ def message(contract: Contract, headers: Document | None) -> Document:
         "summary": contract.summary,
         "contentType": "application/json",
         "schemaFormat": "application/schema+json;version=draft-07",
-        "correlationId": {"location": "$message.header#/correlation_id", "description": "the request it came from"},
         "payload": contract.schema,
         "bindings": {"amqp": {"messageType": contract.name, "contentEncoding": "utf-8"}},
     }
-    return {**described, "headers": headers} if headers else described
+    if headers is None:
+        return described
+    location = f"$message.header#/{CORRELATION_ID}"
+    return {
+        **described,
+        "headers": headers,
+        "correlationId": {"location": location, "description": "the request it came from"},
+    }

@@ -121,7 +121,11 @@ def message(row: Row) -> Message:
         timestamp=int(row["createdAt"].timestamp()),
         correlation_id=row["correlationId"],
         app_id=SERVICE_NAME,
-        headers={"aggregate_id": row["aggregateId"], "aggregate_version": row["aggregateVersion"]},
+        headers={
+            "aggregate_id": row["aggregateId"],
+            "aggregate_version": row["aggregateVersion"],
+            "correlation_id": row["correlationId"],  # also here, as an AsyncAPI document can only point at a header
+        },
     )
 
 

@@ -114,7 +114,12 @@ PUBLISHED = (
         "booking.rescheduled",
         BOOKING_EXCHANGE,
         "A visit has another time, and maybe another price.",
-        {**BOOKING, "previousStartsAt": INSTANT, "startsAt": INSTANT, "amount": RUPEES},
+        {
+            **BOOKING,
+            "previousStartsAt": nullable(INSTANT),  # of an old booking nobody may be able to read it
+            "startsAt": INSTANT,
+            "amount": RUPEES,
+        },
     ),
     Contract(
         "booking.assigned",

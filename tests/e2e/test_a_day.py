@@ -30,6 +30,7 @@ from booking_service.partners import main_api
 from booking_service.partners.main_api import Provider
 from bookings import payments, slot_guard, sweeping
 from bookings.lifecycle import FINAL, FREEING, Status
+from events.schemas import PUBLISHED_BY_NAME
 from patients import passwords
 from tests.factories import patient_made, service_made, token_of, tomorrow, visit_input
 
@@ -248,6 +249,7 @@ def test_a_day_adds_up(town: Town) -> None:
     assert_nobody_is_in_two_places(taking_time)
     assert_no_service_is_over_its_capacity(taking_time)
     assert_claims_are_those_of_the_bookings(taking_time)
+    assert_events_keep_their_contracts()
     assert_events_replay(bookings)
     assert_money_adds_up(bookings)
 
@@ -281,6 +283,13 @@ def assert_claims_are_those_of_the_bookings(bookings: list[dict[str, Any]]) -> N
     remembered = [claim for booking in bookings for claim in slot_guard.claims_of(booking)]
     assert len(remembered) == len(set(remembered))
     assert {row["_id"] for row in stored("slotclaims").find()} == set(remembered)
+
+
+def assert_events_keep_their_contracts() -> None:
+    rows = list(stored("outbox").find({"lane": "BROKER"}))
+    violations = [(row["type"], PUBLISHED_BY_NAME[row["type"]].violation(json.loads(row["body"]))) for row in rows]
+    assert [violation for violation in violations if violation[1]] == []
+    assert {row["type"] for row in rows} > {"patient.registered", "booking.created", "booking.completed"}
 
 
 def assert_events_replay(bookings: list[dict[str, Any]]) -> None:

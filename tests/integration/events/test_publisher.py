@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
+from jsonschema import Draft7Validator
 
 from booking_service.operations.metrics import EVENTS_PUBLISHED
+from events.asyncapi import HEADERS
 from events.broker import BrokerUnavailableError, short_channel
 from events.models import Lane, OutboxEvent, Status
 from events.publisher import BrokerLane, connect, message
@@ -39,7 +41,12 @@ def test_it_publishes_what_is_due_and_marks_it(lane, listening, rabbit, waiting,
     assert (message.body, message.correlation_id) == (b'{"event":"booking.created"}', "a-request")
     assert (message.properties.app_id, message.properties.delivery_mode) == ("patient-booking-service", 2)
     (row,) = rows()
-    assert message.headers == {"aggregate_id": row["aggregateId"], "aggregate_version": 1}
+    assert message.headers == {
+        "aggregate_id": row["aggregateId"],
+        "aggregate_version": 1,
+        "correlation_id": "a-request",
+    }
+    Draft7Validator({**HEADERS, "additionalProperties": False}).validate(message.headers)
     assert row["status"] == Status.SENT
     assert datetime.now(UTC) - row["publishedAt"] < timedelta(seconds=10)
     assert increase(EVENTS_PUBLISHED) == {("booking.created", "confirmed"): 1}

@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 from bson import Decimal128, ObjectId
+from django.db import connection
 
 from booking_service.api.request_id import bind_request_id
 from booking_service.djongo.transaction import atomic
-from bookings import signals
+from bookings import moving, signals
 from bookings.signals import NotificationKind
 from events.exceptions import OutsideTransactionError
 from events.models import OutboxEvent
 from events.receivers import RECEIVERS, camel_case
 from events.schemas import PUBLISHED, PUBLISHED_BY_NAME
 from patients.signals import patient_registered
+from tests.factories import booking_made, patient_made, service_made, tomorrow
 
 BOOKING = {
     "_id": ObjectId(),
@@ -115,6 +117,22 @@ def test_a_signal_leaves_one_event_that_keeps_its_contract(name):
     assert (row["exchange"], row["routingKey"], row["correlationId"]) == (contract.exchange, name, "the-request")
     assert (row["aggregateId"], row["aggregateVersion"]) == (str(BOOKING["_id"]), 7)
     assert b"secret" not in row["body"]
+
+
+def test_moving_an_old_booking_whose_time_nobody_can_read_keeps_the_contract():
+    service_made("WOUND_DRESSING")
+    patient = patient_made()
+    booking = booking_made(patient)
+    unreadable = {"$set": {"scheduledTime": "when convenient"}, "$unset": {"startsAt": 1, "endsAt": 1}}
+    stored: Any = connection
+    stored.database["nursebookings"].update_one({"_id": booking["_id"]}, unreadable)
+
+    moving.booking_reschedule(actor=patient, booking_id=booking["_id"], starts_at=tomorrow(10, days=4))
+
+    (row,) = [row for row in rows("BROKER") if row["type"] == "booking.rescheduled"]
+    body = json.loads(row["body"])
+    assert PUBLISHED_BY_NAME["booking.rescheduled"].violation(body) is None
+    assert body["data"]["previousStartsAt"] is None
 
 
 def test_a_registered_patient_leaves_the_platforms_event():

@@ -1,12 +1,15 @@
 """events.schemas and events.asyncapi: one contract, in the code and in the document."""
 
 import copy
+import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator
 
+from booking_service.api.renderers import encode
 from events.asyncapi import channel_name, document
 from events.schemas import CONSUMED, CONSUMED_BY_NAME, PUBLISHED
 
@@ -27,6 +30,38 @@ def test_every_schema_is_a_valid_json_schema_and_stands_in_the_document(contract
     operation = "subscribe" if contract in PUBLISHED else "publish"
     reference = made["channels"][channel_name(contract)][operation]["message"]["$ref"]
     assert reference == f"#/components/messages/{contract.name}"
+
+
+def test_the_document_keeps_to_asyncapi_2_6():
+    """As its own JSON Schema says, from @asyncapi/specs (Apache-2.0)."""
+    specification = json.loads(Path(__file__).with_name("asyncapi-2.6.0.json").read_text())
+    made = json.loads(encode(document(version="1.0.0")))
+    assert [error.message for error in Draft7Validator(specification).iter_errors(made)] == []
+    made["components"]["messages"]["booking.created"]["correlationId"]["location"] = "correlation_id"
+    assert not Draft7Validator(specification).is_valid(made)
+
+
+def found(made: Any, pointer: str) -> Any:
+    for name in pointer.removeprefix("#/").split("/"):
+        made = made[name]
+    return made
+
+
+def test_every_reference_of_the_document_is_there():
+    made = document(version="1.0.0")
+    for item in made["channels"].values():
+        (operation,) = (item[name] for name in ("subscribe", "publish") if name in item)
+        assert found(made, operation["message"]["$ref"])["payload"]
+
+
+@pytest.mark.parametrize("contract", [*PUBLISHED, *CONSUMED], ids=lambda contract: contract.name)
+def test_a_correlation_id_points_at_a_header_that_is_always_there(contract):
+    message = document(version="1.0.0")["components"]["messages"][contract.name]
+    assert ("correlationId" in message) == ("headers" in message) == (contract in PUBLISHED)
+    if contract in PUBLISHED:
+        name = message["correlationId"]["location"].removeprefix("$message.header#/")
+        assert message["headers"]["properties"][name]["type"] == "string"
+        assert name in message["headers"]["required"]
 
 
 def test_the_document_names_every_event_once():
