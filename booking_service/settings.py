@@ -143,6 +143,7 @@ MIDDLEWARE = [
     "booking_service.operations.requests.RequestRecordMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "booking_service.api.throttling.ClientLimitMiddleware",
     "booking_service.api.body_limit.BodyLimitMiddleware",
     # These five do nothing outside of the admin (and /api/docs).
     "booking_service.api.admin_only.PageCspMiddleware",

@@ -8,19 +8,23 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
 from booking_service.api.addresses import client_site
 from booking_service.api.errors import TooManyRequests
+from booking_service.api.exception_handler import response_for
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 # INCR and PEXPIRE in one step: a key without an end would lock its owner out for ever.
 _COUNT = """
@@ -33,13 +37,6 @@ end
 return {count, left}
 """
 
-# Never below zero, and the window ends when it would have.
-_UNCOUNT = """
-if tonumber(redis.call('GET', KEYS[1]) or '0') > 0 then
-  redis.call('DECR', KEYS[1])
-end
-"""
-
 # After a failure Redis is left alone for this long, so that an outage costs one timeout, not one a request.
 REDIS_PAUSE_SECONDS = 5.0
 
@@ -50,11 +47,6 @@ class Verdict:
 
     allowed: bool
     retry_after: int = 0
-
-    def enforce(self) -> None:
-        """Raises TooManyRequests unless allowed."""
-        if not self.allowed:
-            raise TooManyRequests(retry_after=self.retry_after)
 
 
 ALLOWED = Verdict(allowed=True)
@@ -70,30 +62,41 @@ class RateLimit:
 
     def hit(self, key: str) -> Verdict:
         """Count one hit for ``key``; the answer is decided by the same step, so parallel hits cannot slip through."""
-        return self._verdict(*_counters().hit(self._name(key), self.window)) if _enabled() else ALLOWED
-
-    def release(self, key: str) -> None:
-        """Take one hit back: what it was counted for turned out well (a sign-in counts as failed until it succeeds)."""
-        if _enabled():
-            _counters().release(self._name(key))
+        return self._verdict(*_shared.hit(key_name(self.scope, key), self.window)) if enabled() else ALLOWED
 
     def _verdict(self, count: int, seconds_left: float) -> Verdict:
         if count <= self.limit:
             return ALLOWED
         return Verdict(allowed=False, retry_after=max(1, math.ceil(seconds_left)))
 
-    def _name(self, key: str) -> str:
-        secret = settings.SECRET_KEY.encode()[: blake2b.MAX_KEY_SIZE]
-        return f"patient-booking:limit:{self.scope}:{blake2b(key.encode(), digest_size=16, key=secret).hexdigest()}"
+
+def key_name(scope: str, key: str) -> str:
+    """The name of a counter, from which nobody learns the key."""
+    secret = settings.SECRET_KEY.encode()[: blake2b.MAX_KEY_SIZE]
+    return f"patient-booking:limit:{scope}:{blake2b(key.encode(), digest_size=16, key=secret).hexdigest()}"
 
 
-def check_client(request: HttpRequest) -> None:
-    """The platform's limit on every client address. Raises TooManyRequests."""
-    limit = RateLimit("client", settings.RATE_LIMIT_REQUESTS, settings.RATE_LIMIT_WINDOW_SECONDS)
-    limit.hit(client_site(request)).enforce()
+# Asked every few seconds by machines of one address, and never to be refused.
+PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
 
-def _enabled() -> bool:
+class ClientLimitMiddleware:
+    """The platform's limit on every client address, whatever it asks for: the API, the admin, paths that are none."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info not in PROBES:
+            limit = RateLimit("client", settings.RATE_LIMIT_REQUESTS, settings.RATE_LIMIT_WINDOW_SECONDS)
+            verdict = limit.hit(client_site(request))
+            if not verdict.allowed:
+                return response_for(TooManyRequests(retry_after=verdict.retry_after))
+        return self.get_response(request)
+
+
+def enabled() -> bool:
+    """Whether limits are on; load tests turn them off."""
     return bool(settings.RATE_LIMIT_ENABLED)
 
 
@@ -117,12 +120,6 @@ class LocalCounters:
             self._windows[name] = (count + 1, ends)
         return count + 1, ends - now
 
-    def release(self, name: str) -> None:
-        with self._lock:
-            count, ends = self._windows.get(name, (0, 0.0))
-            if count:
-                self._windows[name] = (count - 1, ends)
-
     def _make_room(self, now: float) -> None:
         if len(self._windows) < self.MOST_KEYS:
             return
@@ -137,31 +134,50 @@ class Counters:
 
     def __init__(self) -> None:
         self._local = LocalCounters()
-        self._script: Any = None
+        self._scripts: dict[str, Any] = {}
         self._redis_failed_at: float | None = None
 
     def hit(self, name: str, window: int) -> tuple[int, float]:
         """The count after this hit, and the seconds until the window ends."""
-        if self._redis_rests():
+        counted = self.in_redis(_COUNT, name, window * 1000)
+        if counted is None:
             return self._local.hit(name, window)
-        try:
-            client = get_redis_connection("default")
-            self._script = self._script or client.register_script(_COUNT)
-            count, milliseconds = self._script(keys=[name], args=[window * 1000], client=client)
-        except RedisError as failure:
-            self._note_failure(failure)
-            return self._local.hit(name, window)
-        self._note_success()
+        count, milliseconds = counted
         return int(count), milliseconds / 1000
 
-    def release(self, name: str) -> None:
-        self._local.release(name)
+    def in_redis(self, source: str, name: str, *arguments: Any) -> Any:
+        """What the script `source` gives for one key; None while Redis is away: then this process has to count."""
+
+        def run(client: Any) -> Any:
+            script = self._scripts.get(source) or self._scripts.setdefault(source, client.register_script(source))
+            return script(keys=[name], args=arguments, client=client)
+
+        return self._tried(run)
+
+    def each_in_redis(self, source: str, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any] | None:
+        """What the script gives for each of several keys with its arguments, in one round trip; or None, as above.
+
+        Each key is a step of its own: they may live on different servers of a cluster.
+        """
+
+        def run(client: Any) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            for name, arguments in calls:
+                pipeline.eval(source, 1, name, *arguments)
+            return list(pipeline.execute())
+
+        return self._tried(run)
+
+    def _tried(self, run: Callable[[Any], R]) -> R | None:
         if self._redis_rests():
-            return
+            return None
         try:
-            get_redis_connection("default").eval(_UNCOUNT, 1, name)
+            given = run(get_redis_connection("default"))
         except RedisError as failure:
             self._note_failure(failure)
+            return None
+        self._note_success()
+        return given
 
     def _redis_rests(self) -> bool:
         failed_at = self._redis_failed_at
@@ -181,5 +197,6 @@ class Counters:
 _shared = Counters()
 
 
-def _counters() -> Counters:
+def counters() -> Counters:
+    """Those of this process, or what it knows of whether Redis is there."""
     return _shared

@@ -11,7 +11,6 @@ from booking_service.api.errors import MethodNotAllowed
 from booking_service.api.exception_handler import response_for
 from booking_service.api.parsers import JsonParser
 from booking_service.api.queries import check_query
-from booking_service.api.throttling import check_client
 
 NO_ACTION = ""
 _NEGOTIATOR = DefaultContentNegotiation()
@@ -26,7 +25,6 @@ class ServiceViewSet(ViewSet):
 
     parser_classes = (JsonParser,)
     metadata_class = None
-    rate_limited = True
     # DRF would work out ``Allow`` for every response; only a 405 needs it.
     default_response_headers: ClassVar[dict[str, str]] = {}
 
@@ -35,11 +33,9 @@ class ServiceViewSet(ViewSet):
         return Request(request, parsers=_PARSERS, authenticators=self.get_authenticators(), negotiator=_NEGOTIATOR)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse early, cheapest first: the method, the rate limit, the query, the caller, the permission."""
+        """Refuse early, cheapest first: the method, the query, the caller, the permission."""
         if self.action is NO_ACTION:
             raise MethodNotAllowed(self.allowed_methods)
-        if self.rate_limited:
-            check_client(request._request)
         check_query(request.META["QUERY_STRING"])
         self.perform_authentication(request)
         self.check_permissions(request)

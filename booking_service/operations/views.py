@@ -34,7 +34,6 @@ class ProbeViewSet(ServiceViewSet):
 
     authentication_classes = ()
     permission_classes = ()
-    rate_limited = False
 
     @documents(HEALTH, status=(200, 503), bare=True)
     def health(self, request: Request) -> Response:
