@@ -3,10 +3,16 @@
     read:   one script call: the generation, and the answer unless this process holds it for that generation
     miss:   one process of all rebuilds (a lock in Redis), the others wait for what it puts there
     write:  generation := "changing"; MongoDB commits; generation := a new one
+    follow: what is made of all services is built once a minute, and the touched ones are read again and put in
 
 Scarce: round trips; a cached answer costs exactly one. What is kept belongs to a generation, so a change forgets
 everything at once, whatever pod made it, and a slow rebuild can only fill a generation that nobody asks for any more.
 While it is "changing" nothing is kept: a writer that dies there leaves a mark that expires, not an old answer.
+
+What is built of all services (the search index) outlives a change. Redis knows which services were touched since its
+build began: a writer puts them there before it writes, and again with the new generation. So one that is not there is
+as it was built, and the others are read anew for each generation, however late their writer commits. They are in one
+key with the name of what was built: neither can be lost without the other.
 
 Redis down: every answer comes from MongoDB. The first failure is logged and Redis is left alone for RETRY_SECONDS;
 whoever finds it again starts a new generation, as changes may have gone by unseen.
@@ -17,12 +23,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
 import structlog
+from bson import ObjectId
 from django_redis import get_redis_connection
 from redis import RedisError
 
@@ -34,8 +41,12 @@ T = TypeVar("T")
 
 PREFIX = "patient-booking:{catalog}"  # the braces keep all its keys on one node of a Redis Cluster
 GENERATION = f"{PREFIX}:generation"
+TOUCHED = f"{PREFIX}:touched"  # a hash: the ids of services, and under NAME what was built before they were touched
+NAME = b"name"
 CHANGING = b"changing"
-KEEP_SECONDS = 60  # so old are counts that change without a new generation, at most
+# So old are, at most, counts that change without a new generation, and
+# what is written past this app; twice that in searches.
+KEEP_SECONDS = 60
 CHANGE_SECONDS = 15  # longer than a transaction is retried
 REBUILD_SECONDS = 5
 POLL_SECONDS = 0.01
@@ -47,14 +58,32 @@ NOT_KEPT: tuple[bytes, Any, int] = (b"", None, 0)
 
 _HITS, _MISSES, _WITHOUT_REDIS = (metrics.CACHE_LOOKUPS.labels("catalog", result) for result in ("hit", "miss", "down"))
 
-_READ = """
+_GENERATION = """
 local generation = redis.call('GET', KEYS[1])
 if not generation then
-    generation = ARGV[3]
-    redis.call('SET', KEYS[1], generation, 'EX', ARGV[4])
+    generation = ARGV[1]
+    redis.call('SET', KEYS[1], generation, 'EX', ARGV[2])
 end
-if generation == ARGV[2] then return {generation} end
-return {generation, redis.call('GET', ARGV[5] .. ':' .. generation .. ':' .. ARGV[1])}
+"""
+_READ = f"""{_GENERATION}
+if generation == ARGV[4] then return {{generation}} end
+return {{generation, redis.call('GET', ARGV[5] .. ':' .. generation .. ':' .. ARGV[3])}}
+"""
+# While a change is under way nothing new is named: what its writer has touched already would not be known.
+_FOLLOW = f"""{_GENERATION}
+local name = redis.call('HGET', KEYS[2], ARGV[4])
+if not name and generation ~= ARGV[3] then
+    name = ARGV[1]
+    redis.call('HSET', KEYS[2], ARGV[4], name)
+    redis.call('EXPIRE', KEYS[2], ARGV[2])
+end
+return {{generation, name, redis.call('HKEYS', KEYS[2])}}
+"""
+_MARK = """
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+if redis.call('EXISTS', KEYS[2]) == 1 then
+    for number = 3, #ARGV do redis.call('HSET', KEYS[2], ARGV[number], '') end
+end
 """
 _UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
@@ -100,7 +129,7 @@ class Connection:
             if time.monotonic() < self._away_until:
                 raise RedisAway
             self._away_until = time.monotonic() + RETRY_SECONDS
-        client.set(GENERATION, _new_generation(), ex=KEEP_SECONDS)
+        _forget(client)
         self._away_until = None
         logger.warning("catalog_cache_back")
 
@@ -129,7 +158,7 @@ class CatalogCache:
         """
         generation, value, _ = self._kept.get(key, NOT_KEPT)
         try:
-            found = self._redis.run(_READ, [GENERATION], [key, generation, _new_generation(), KEEP_SECONDS, PREFIX])
+            found = self._redis.run(_READ, [GENERATION], [_new_generation(), KEEP_SECONDS, key, generation, PREFIX])
             if found[0] == CHANGING:
                 _MISSES.inc()
                 return load(build())
@@ -147,22 +176,71 @@ class CatalogCache:
             return load(build())
         return self._keep(key, found[0], load(body), len(body) + BYTES_BESIDE)
 
+    def follow(
+        self,
+        key: str,
+        build: Callable[[], bytes],
+        load: Callable[[bytes], T],
+        update: Callable[[T, set[ObjectId]], T],
+    ) -> T:
+        """What `load(build())` makes of all services, as they are now; built once in KEEP_SECONDS, then updated.
+
+        Args:
+            key, build, load: as for `read`.
+            update: the same with the services of these ids read anew; must not change what it is given.
+        """
+        if transaction.in_transaction():
+            return load(build())  # a snapshot may be older than the generation
+        try:
+            args = [_new_generation(), KEEP_SECONDS, CHANGING, NAME]
+            generation, name, fields = self._redis.run(_FOLLOW, [GENERATION, TOUCHED], args)
+            updated_for, updated, _ = self._kept.get(f"{key}:updated", NOT_KEPT)
+            if generation == updated_for:
+                _HITS.inc()
+                return updated
+            whole = self._whole(key, name, build, load)
+        except RedisAway:
+            _WITHOUT_REDIS.inc()
+            return load(build())
+        touched = {ObjectId(field) for field in fields if field != NAME}
+        updated = update(whole, touched) if touched else whole
+        return updated if generation == CHANGING else self._keep(f"{key}:updated", generation, updated, BYTES_BESIDE)
+
+    def _whole(self, key: str, name: bytes | None, build: Callable[[], bytes], load: Callable[[bytes], T]) -> T:
+        kept_name, value, _ = self._kept.get(key, NOT_KEPT)
+        if kept_name == name:
+            _HITS.inc()
+            return value
+        _MISSES.inc()
+        if name is None:
+            return load(build())
+        body = self._rebuilt(f"{PREFIX}:{name.decode()}:{key}", build)
+        return self._keep(key, name, load(body), len(body) + BYTES_BESIDE)
+
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Wrap a change of the catalog in it. Inside a transaction the new generation waits for its commit."""
-        self._mark(CHANGING, CHANGE_SECONDS)
+    def changing(self, touched: Iterable[ObjectId]) -> Iterator[None]:
+        """Wrap a change of the catalog in it. Inside a transaction the new generation waits for its commit.
+
+        Args:
+            touched: the services that are written; none for a change that leaves alone all that is followed.
+        """
+        ids = [service_id.binary for service_id in touched]
+        self._mark(CHANGING, CHANGE_SECONDS, ids)
         try:
             yield
         finally:
-            transaction.on_commit(self.renew)
+            transaction.on_commit(lambda: self._mark(_new_generation(), KEEP_SECONDS, ids))
 
     def renew(self) -> None:
-        """Forget every answer, in all processes."""
-        self._mark(_new_generation(), KEEP_SECONDS)
-
-    def _mark(self, generation: bytes, seconds: int) -> None:
+        """Forget all that is kept, in all processes."""
         try:
-            self._redis.call(lambda client: client.set(GENERATION, generation, ex=seconds))
+            self._redis.call(_forget)
+        except RedisAway:
+            return  # whoever finds it again does the same
+
+    def _mark(self, generation: bytes, seconds: int, touched: list[bytes]) -> None:
+        try:
+            self._redis.run(_MARK, [GENERATION, TOUCHED], [generation, seconds, *touched])
         except RedisAway:
             return  # nobody is served from Redis by us; whoever finds it again renews the generation
 
@@ -209,6 +287,11 @@ class CatalogCache:
             self._redis.run(_UNLOCK, [lock], [token])
         except RedisAway:
             return  # it expires
+
+
+def _forget(client: Any) -> None:
+    client.delete(TOUCHED)
+    client.set(GENERATION, _new_generation(), ex=KEEP_SECONDS)
 
 
 def _new_generation() -> bytes:

@@ -23,9 +23,8 @@ ACTIVE_OR_NOT: Document = {"availability.isActive": {"$in": [True, False]}}  # s
 IN_ORDER = [("sortOrder", 1), ("stats.totalBookings", -1), ("_id", 1)]
 MOST_BOOKED = [("stats.totalBookings", -1), ("_id", 1)]
 PUBLIC = {"__v": 0, "monolith": 0, "stats.ratingSum": 0}
-SEARCHED = dict.fromkeys(
-    ("name", "displayName", "shortDescription", "longDescription", "seo.keywords", "availability.isActive"), 1
-)
+SEARCHED_TEXTS = ("name", "displayName", "shortDescription", "longDescription", "seo.keywords")
+SEARCHED = dict.fromkeys((*SEARCHED_TEXTS, "availability.isActive", "sortOrder"), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,13 @@ def search_index() -> bytes:
 
 def search_index_unpacked(body: bytes) -> SearchIndex:
     entries = bson.decode(body)["entries"]
-    return SearchIndex(Entry(key, is_active, text, tuple(ends)) for key, is_active, text, ends in entries)
+    return SearchIndex(Entry._make((*known, tuple(ends))) for *known, ends in entries)
+
+
+def search_index_updated(index: SearchIndex, service_ids: set[ObjectId]) -> SearchIndex:
+    """The index with these services as they are now, or without them if they are gone."""
+    found = Service.objects.mongo_find({"_id": {"$in": list(service_ids)}}, SEARCHED)
+    return index.updated(service_ids, map(entry_of, found))
 
 
 def service_add(document: Document) -> None:

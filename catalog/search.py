@@ -6,9 +6,11 @@ read through. That finds any query, even in the middle of a word, and ranks a th
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Mapping, Set
 from itertools import accumulate
+from math import inf
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -33,6 +35,7 @@ class Entry(NamedTuple):
     """
 
     service: ObjectId
+    sort_order: float
     is_active: bool
     text: str
     ends: tuple[int, ...]
@@ -64,12 +67,19 @@ class SearchIndex:
     """The entries of all services, in the order in which equal matches are shown."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self._entries = tuple(entries)
+        self.entries = tuple(entries)
+
+    def updated(self, services: Set[ObjectId], entries: Iterable[Entry]) -> SearchIndex:
+        """An index with `entries` in the place of whatever this one has of `services`."""
+        updated = [entry for entry in self.entries if entry.service not in services]
+        for entry in entries:
+            insort(updated, entry, key=attrgetter("sort_order", "service"))
+        return SearchIndex(updated)
 
     def matches(self, query: str) -> list[Entry]:
         """The entries that hold the (normalised) query, best first."""
         by_place: list[list[Entry]] = [[] for _ in range(IN_A_WORD + LONG + 1)]
-        for entry in self._entries:
+        for entry in self.entries:
             place = entry.place(query)
             if place is not None:
                 by_place[place].append(entry)
@@ -89,6 +99,7 @@ def entry_of(document: Mapping[str, Any]) -> Entry:
     parts[NAMES] = f"\n{parts[NAMES]}"
     return Entry(
         service=document["_id"],
+        sort_order=-inf if document.get("sortOrder") is None else document["sortOrder"],
         is_active=bool((document.get("availability") or {}).get("isActive", True)),
         text="".join(parts),
         ends=tuple(accumulate(map(len, parts))),

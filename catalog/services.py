@@ -1,7 +1,7 @@
 """Use cases of the catalog.
 
 Every change of a service goes through here: judged by `rules`, written together with its history, and wrapped in
-`catalog_cache.changing()`, so that readers everywhere see it at once.
+`catalog_cache.changing(…)`, so that readers everywhere see it at once.
 """
 
 from __future__ import annotations
@@ -76,7 +76,12 @@ def _matching(query: str) -> list[search.Entry]:
     wanted = search.normalised(query)
     if not wanted:
         return []
-    index = catalog_cache.read("search-index", repositories.search_index, repositories.search_index_unpacked)
+    index = catalog_cache.follow(
+        "search-index",
+        repositories.search_index,
+        repositories.search_index_unpacked,
+        repositories.search_index_updated,
+    )
     return index.matches(wanted)
 
 
@@ -142,7 +147,7 @@ def service_create(*, actor: Caller, document: Mapping[str, Any], action: str = 
         "updatedAt": now,
         "__v": 0,
     }
-    with catalog_cache.changing():
+    with catalog_cache.changing([whole["_id"]]):
         _unless_taken(_create, actor, whole, action)
     return whole["_id"]
 
@@ -159,7 +164,7 @@ def service_update(
         ServiceNotFound
     """
     _require_sound(document)
-    with catalog_cache.changing():
+    with catalog_cache.changing([service_id]):
         _unless_taken(_update, actor, service_id, version, _without_counts(document), action)
 
 
@@ -215,7 +220,7 @@ def service_history(service_id: ObjectId, *, limit: int = 100) -> list[Document]
 
 def service_review_add(*, name: str, stars: int) -> None:
     """Count a review into the service's average; within the caller's transaction, if there is one."""
-    with catalog_cache.changing():
+    with catalog_cache.changing([]):  # search reads no ratings
         repositories.rating_add(_catalog_name(name), stars)
 
 
@@ -275,7 +280,7 @@ def _update(actor: Caller, service_id: ObjectId, version: int, values: Document,
 
 
 def _patch_all(actor: Caller, patches: Mapping[ObjectId, Document], action: str) -> int:
-    with catalog_cache.changing():
+    with catalog_cache.changing(patches):
         return sum(transaction.run(_patch, actor, service_id, values, action) for service_id, values in patches.items())
 
 

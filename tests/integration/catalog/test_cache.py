@@ -171,7 +171,7 @@ def test_it_forgets_within_a_transaction_only_when_that_commits() -> None:
 
 def test_it_keeps_nothing_while_the_catalog_is_changing() -> None:
     pod, build = CatalogCache(), Builder(b"before")
-    with pod.changing():
+    with pod.changing([]):
         assert read(pod, build) == "before"
         build.answer = b"after"
         assert read(pod, build) == "after"
@@ -181,7 +181,7 @@ def test_it_keeps_nothing_while_the_catalog_is_changing() -> None:
 def test_it_recovers_from_a_writer_that_died_in_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "CHANGE_SECONDS", 1)
     pod, build = CatalogCache(), Builder()
-    never_left = pod.changing()
+    never_left = pod.changing([])
     never_left.__enter__()
 
     read(pod, build), read(pod, build)
@@ -195,7 +195,7 @@ def test_it_does_not_let_a_slow_rebuild_bring_back_what_was_there_before() -> No
     slow, writer = CatalogCache(), CatalogCache()
 
     def build_during_a_change() -> bytes:
-        with writer.changing():
+        with writer.changing([]):
             pass
         return b"old"
 

@@ -11,6 +11,7 @@ from django.db import connection
 
 from catalog import repositories
 from catalog.repositories import Shelf
+from catalog.search import SearchIndex
 from tests.integration.catalog.documents import service_made
 
 QUERIES: dict[str, Callable[[], Any]] = {
@@ -25,6 +26,7 @@ QUERIES: dict[str, Callable[[], Any]] = {
     "detail by id": lambda: repositories.active_service(str(ObjectId())),
     "resolve": lambda: repositories.service_named(["INJECTION", "INJECTION_IM"]),
     "search": repositories.search_index,
+    "search, touched services": lambda: repositories.search_index_updated(SearchIndex([]), {ObjectId()}),
     "page of a search": lambda: repositories.services_by_id([ObjectId()]),
     "history": lambda: repositories.changes_of(ObjectId(), 10),
     "most booked": lambda: repositories.most_booked(8),

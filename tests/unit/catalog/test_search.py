@@ -1,5 +1,6 @@
 """catalog.search: literal, whatever is typed; best match first, and nothing that matches is missed."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from bson import ObjectId
@@ -20,6 +21,7 @@ words = st.text(max_size=12)
 documents = st.fixed_dictionaries(
     {
         "_id": st.builds(ObjectId),
+        "sortOrder": st.none() | st.integers(0, 3),
         "name": words,
         "displayName": words,
         "shortDescription": words,
@@ -81,6 +83,29 @@ def test_it_shows_the_best_match_first_and_equal_ones_in_the_catalogs_order() ->
     found = SearchIndex(entries).matches("rest")
 
     assert [entries.index(entry) for entry in found] == [1, 0, 3, 2]
+
+
+def index_of(documents: Iterable[dict[str, Any]]) -> SearchIndex:
+    """Made of all, as MongoDB sorts them: first those without a place, then by place, then by id."""
+
+    def place(document: dict[str, Any]) -> Any:
+        return document["sortOrder"] is not None, document["sortOrder"] or 0, document["_id"]
+
+    return SearchIndex(map(entry_of, sorted(documents, key=place)))
+
+
+@given(st.lists(documents, max_size=6), st.lists(documents, max_size=3), st.data())
+def test_it_is_updated_to_what_it_would_be_if_it_were_made_anew(before: list[Any], added: list[Any], data: Any) -> None:
+    fates = [data.draw(st.sampled_from(["left alone", "changed", "deleted"])) for _ in before]
+    untouched = [one for one, fate in zip(before, fates, strict=True) if fate == "left alone"]
+    changed = [
+        data.draw(documents) | {"_id": one["_id"]} for one, fate in zip(before, fates, strict=True) if fate == "changed"
+    ]
+    touched = {one["_id"] for one in (*before, *added) if one not in untouched}
+
+    updated = index_of(before).updated(touched, map(entry_of, [*changed, *added]))
+
+    assert updated.entries == index_of([*untouched, *changed, *added]).entries
 
 
 @given(documents, words, st.data())
