@@ -35,8 +35,8 @@ lint: installed-test ## ruff, mypy, import directions, migrations, k8s, Dockerfi
 image: installed-test ## the Dockerfile's steps in an empty folder: its size, and the service started from it
 	$(BIN)/python -m tests.image
 
-bench: installed-test ## this service beside Express on the same visits: docs/benchmark.md; needs node, npm, wrk
-	$(BIN)/python -m tests.benchmarks.compare --keep
+bench: installed-test ## this service beside Express on the same visits: docs/benchmark.md; needs node, npm, wrk; RUNS
+	$(BIN)/python -m tests.benchmarks.compare --keep --runs $(or $(RUNS),1)
 
 bench-scale: installed-test ## a million bookings against ten thousand: docs/benchmark-scale.md
 	$(BIN)/python -m tests.benchmarks.scale --memory --keep
