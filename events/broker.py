@@ -19,6 +19,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from .limits import DELIVERY_LIMIT
@@ -40,7 +41,8 @@ UNLIMITED_DELIVERIES = 2_000_000_000  # for the dead queue: looking at a dead le
 PERSISTENT = 2
 BROKER_HEADERS = ("x-death", "x-first-death", "x-last-death", "x-delivery-count", "x-acquired-count")
 COPIED_PROPERTIES = ("content_type", "content_encoding", "correlation_id", "message_id", "timestamp", "type", "app_id")
-CONNECTION_ERRORS = (AMQPError, OSError)
+# The middle one, of a broker that accepts a connection and then says nothing, is no AMQPError.
+CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it narrates every connection; what fails is logged by who called
 
@@ -277,10 +279,15 @@ class PublishingConnection(ProcessBound):
     """
 
     def __init__(
-        self, url: str, *, confirm_seconds: float = CONFIRM_SECONDS, heartbeat: int = HEARTBEAT_SECONDS
+        self,
+        url: str,
+        *,
+        confirm_seconds: float = CONFIRM_SECONDS,
+        heartbeat: int = HEARTBEAT_SECONDS,
+        blocked: float = BLOCKED_SECONDS,
     ) -> None:
         super().__init__()
-        self._parameters = parameters(url, heartbeat=heartbeat)
+        self._parameters = parameters(url, heartbeat=heartbeat, blocked=blocked)
         self._confirm_seconds = confirm_seconds
         self._ready = threading.Event()
         self._over = (
@@ -420,7 +427,15 @@ class Subscription(ProcessBound):
     does not take the innocent ones behind it along. The first message that comes for the first time widens it.
     """
 
-    def __init__(self, url: str, topology: Topology, *, prefetch: int, heartbeat: int = HEARTBEAT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        *,
+        prefetch: int,
+        heartbeat: int = HEARTBEAT_SECONDS,
+        blocked: float = BLOCKED_SECONDS,
+    ) -> None:
         """Connect, declare, consume.
 
         Raises:
@@ -432,7 +447,7 @@ class Subscription(ProcessBound):
         self._unacked: dict[int, bool] = {}  # whether it is settled, by delivery tag, in order
         self._cancelled = False
         with as_unavailable():
-            self._connection = pika.BlockingConnection(parameters(url, heartbeat=heartbeat))
+            self._connection = pika.BlockingConnection(parameters(url, heartbeat=heartbeat, blocked=blocked))
             try:
                 self._subscribe()
             except CONNECTION_ERRORS:
