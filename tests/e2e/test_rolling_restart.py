@@ -1,4 +1,4 @@
-"""A new version is rolled out under load: every process is replaced, and no request and no event is lost.
+"""A new version is rolled out under load: migrated, then every process replaced; no request and no event is lost.
 
 Two web processes take turns as pods do: one leaves the rotation, ends when its requests are done, and a new one takes
 its place once it is ready. Publisher and consumer are told to stop in the middle of their work and started anew.
@@ -14,16 +14,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pika
 import pytest
 import requests
-from django.core.management import call_command
+from pymongo import MongoClient
 
 from booking_service.devstack.servers import HOST, free_port
 from tests.chaos.stack import ROOT, Process
@@ -160,12 +161,13 @@ class Platform:
         self.channel.basic_publish("payment.events", "payment.completed", json.dumps(event).encode(), properties)
 
 
-@pytest.fixture
-def processes(process_environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Rotation, list[Process]]]:
-    call_command("seed_catalog", verbosity=0)
-    environment = {**process_environment, "RATE_LIMIT_ENABLED": "false"}
+@contextmanager
+def service(environment: dict[str, str], folder: Path) -> Iterator[tuple[Rotation, list[Process]]]:
+    """Two web processes and both workers, over a catalog."""
+    environment = {**environment, "RATE_LIMIT_ENABLED": "false"}
+    manage(environment, "seed_catalog", "--verbosity", "0")
     webs = [Web(environment) for _ in range(2)]
-    workers = [Process([name], environment, tmp_path / f"{name}.log").start() for name in WORKERS]
+    workers = [Process([name], environment, folder / f"{name}.log").start() for name in WORKERS]
     try:
         for web in webs:
             wait_until(web.is_ready)
@@ -177,22 +179,44 @@ def processes(process_environment: dict[str, str], tmp_path: Path) -> Iterator[t
             worker.close()
 
 
+def manage(environment: dict[str, str], *arguments: str, expected: int = 0) -> str:
+    """Run a management command; what it wrote."""
+    command = [sys.executable, "manage.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == expected, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture
+def processes(process_environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Rotation, list[Process]]]:
+    with service(process_environment, tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def busy(patients: list[Patient], over: threading.Event) -> Iterator[None]:
+    """The patients book while the block runs."""
+    for patient in patients:
+        patient.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for patient in patients:
+            patient.join()
+
+
 def test_it_loses_no_request_and_no_event(processes: tuple[Rotation, list[Process]], rabbitmq_url: str) -> None:
     rotation, workers = processes
     platform = Platform(rabbitmq_url)
     over = threading.Event()
     patients = [Patient(rotation, over, number) for number in range(CLIENTS)]
-    for patient in patients:
-        patient.start()
-
-    for web in list(rotation.webs):
-        rotation.replace(web)
-        for worker in workers:
-            assert worker.stop(GRACE_SECONDS) == 0
-            worker.start()
-    over.set()
-    for patient in patients:
-        patient.join()
+    with busy(patients, over):
+        for web in list(rotation.webs):
+            rotation.replace(web)
+            for worker in workers:
+                assert worker.stop(GRACE_SECONDS) == 0
+                worker.start()
 
     booked = {booking["_id"]: booking for patient in patients for booking in patient.booked}
     assert [failure for patient in patients for failure in patient.failures] == []
@@ -206,6 +230,52 @@ def test_it_loses_no_request_and_no_event(processes: tuple[Rotation, list[Proces
         assert worker.stop(GRACE_SECONDS) == 0
         worker.start()
     wait_until(lambda: all(statuses(patient) == {"SEARCHING"} for patient in patients))
+
+
+TO_EACH_SECOND_LAST_MIGRATION = """
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+executor = MigrationExecutor(connection)
+graph = executor.loader.graph
+
+def before(leaf):
+    return next((parent.key for parent in graph.node_map[leaf].parents if parent.key[0] == leaf[0]), leaf)
+
+executor.migrate([before(leaf) for leaf in graph.leaf_nodes()])
+"""
+
+
+@pytest.fixture
+def before_the_release(process_environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The environment of processes on a database of their own, where the last migration of each app is missing."""
+    name = f"before_{uuid4().hex[:12]}"
+    uri = urlsplit(process_environment["MONGODB_URI"])._replace(path=f"/{name}").geturl()
+    environment = {**process_environment, "MONGODB_URI": uri}
+    manage(environment, "shell", "--command", TO_EACH_SECOND_LAST_MIGRATION)
+    manage(environment, "migrate", "--check", expected=1)
+    yield environment
+    with MongoClient[dict[str, Any]](uri) as client:
+        client.drop_database(name)
+
+
+def test_it_migrates_while_it_serves(before_the_release: dict[str, str], rabbitmq_url: str, tmp_path: Path) -> None:
+    platform, over = Platform(rabbitmq_url), threading.Event()
+    with service(before_the_release, tmp_path) as (rotation, _):
+        patients = [Patient(rotation, over, number) for number in range(CLIENTS)]
+        with busy(patients, over):
+            wait_until(lambda: all(patient.booked for patient in patients))
+            before = sum(len(patient.booked) for patient in patients)
+            manage(before_the_release, "migrate", "--noinput")
+            during = sum(len(patient.booked) for patient in patients)
+            manage(before_the_release, "migrate", "--check")
+            manage(before_the_release, "check_indexes")
+            rotation.replace(rotation.webs[0])
+
+        booked = {booking["_id"] for patient in patients for booking in patient.booked}
+        assert [failure for patient in patients for failure in patient.failures] == []
+        assert len(booked) > during > before
+        wait_until(lambda: platform.listen() >= booked)
 
 
 def statuses(patient: Patient) -> set[str]:
