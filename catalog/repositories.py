@@ -22,7 +22,37 @@ IS_ACTIVE: Document = {"availability.isActive": True}
 ACTIVE_OR_NOT: Document = {"availability.isActive": {"$in": [True, False]}}  # so that the index is used
 IN_ORDER = [("sortOrder", 1), ("stats.totalBookings", -1), ("_id", 1)]
 MOST_BOOKED = [("stats.totalBookings", -1), ("_id", 1)]
-PUBLIC = {"__v": 0, "monolith": 0, "stats.ratingSum": 0}
+# What patients may see: a field that nobody put here, as an import may bring, is nobody's business.
+PUBLIC = dict.fromkeys(
+    (
+        "name",
+        "slug",
+        "category",
+        "subCategory",
+        "displayName",
+        "shortDescription",
+        "longDescription",
+        "pricing",
+        "serviceDetails",
+        "availability",
+        "requirements",
+        "included",
+        "notIncluded",
+        "faqs",
+        "patientInstructions",
+        "stats.totalBookings",
+        "stats.avgRating",
+        "stats.totalReviews",
+        "stats.completionRate",
+        "seo",
+        "isFeatured",
+        "isPopular",
+        "sortOrder",
+        "createdAt",
+        "updatedAt",
+    ),
+    1,
+)
 SEARCHED_TEXTS = ("name", "displayName", "shortDescription", "longDescription", "seo.keywords")
 SEARCHED = dict.fromkeys((*SEARCHED_TEXTS, "availability.isActive", "sortOrder"), 1)
 
@@ -65,11 +95,11 @@ def active_service(key: str) -> Document | None:
         queries.insert(0, {"_id": ObjectId(key)})
     found = Service.objects.mongo_find({"$or": queries}, PUBLIC)
     ranked = sorted(found, key=lambda service: _closeness(service, key))
-    return next((service for service in ranked if service["availability"].get("isActive")), None)
+    return next((service for service in ranked if (service.get("availability") or {}).get("isActive")), None)
 
 
 def _closeness(service: Document, key: str) -> int:
-    return [str(service["_id"]) == key.lower(), service["slug"] == key.lower(), True].index(True)
+    return [str(service["_id"]) == key.lower(), service.get("slug") == key.lower(), True].index(True)
 
 
 def service_named(names: Iterable[str]) -> Document | None:

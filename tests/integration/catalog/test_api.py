@@ -6,10 +6,13 @@ import pytest
 from bson import ObjectId
 from django.test import Client
 
-from catalog import services
+from booking_service.api.schema import Json
+from catalog import openapi, services
+from catalog.models import Service
 from tests.integration.catalog.documents import EDITOR, service_made, surge, wound_dressing
 
 client = Client()
+ACTIVE = {"isActive": True}  # as an import may have brought it, without cities
 
 
 def get(path: str = "", **query: Any) -> Any:
@@ -56,6 +59,36 @@ def test_it_shows_services_as_the_monolith_did() -> None:
     assert service["availability"]["isActive"] is True
     assert not {"__v", "version", "runs"} & service.keys()
     assert "ratingSum" not in service["stats"]
+
+
+def undocumented(shown: Any, schema: Json, path: str = "") -> set[str]:
+    """The paths in `shown` that the schema does not have."""
+    if isinstance(shown, list):
+        return {found for item in shown for found in undocumented(item, schema["items"], path)}
+    if not isinstance(shown, dict):
+        return set()
+    known = schema["properties"]
+    found = {f"{path}{name}" for name in shown if name not in known}
+    return found.union(*(undocumented(shown[name], known[name], f"{path}{name}.") for name in shown if name in known))
+
+
+def test_it_shows_only_what_the_schema_says() -> None:
+    secrets = {
+        "__v": 3,
+        "monolith": {"odd": 1},
+        "providerInstructions": ["Ring twice."],
+        "stats": {"totalBookings": 7, "totalRevenue": 99_000, "avgRating": 4.5, "totalReviews": 2, "ratingSum": 9},
+        "margin": 0.4,
+    }
+    service_id = service_made(isFeatured=True, isPopular=True)
+    Service.objects.mongo_update_one({"_id": service_id}, {"$set": secrets})
+    services.services_imported()
+
+    for path in ("", "/featured", "/popular", "/search?q=wound", f"/{service_id}"):
+        shown = get(path).json()["data"]
+        shown = shown if isinstance(shown, list) else [shown]
+        assert shown[0]["stats"] == {"totalBookings": 7, "avgRating": 4.5, "totalReviews": 2}
+        assert undocumented(shown, openapi.SERVICES) == set()
 
 
 def test_it_pages_without_losing_or_repeating_a_service() -> None:
