@@ -69,11 +69,17 @@ class Shelf:
     def query(self) -> Document:
         wanted = {
             "category": self.category,
-            "availability.availableCities": self.city,
+            "availability.availableCities": in_city(self.city) if self.city else None,
             "isFeatured": self.is_featured,
             "isPopular": self.is_popular,
         }
         return IS_ACTIVE | {path: value for path, value in wanted.items() if value is not None}
+
+
+def in_city(city: str) -> Document:
+    """What `availableCities` has to be: to name the city, or none, which means everywhere. In the index each is a
+    point, so that MongoDB merges them in order."""
+    return {"$in": [city, [], None]}
 
 
 def services_on(shelf: Shelf, skip: int, limit: int) -> tuple[list[Document], int]:
@@ -187,8 +193,8 @@ def cities() -> list[str]:
 
 
 def ids_in_city(city: str) -> list[ObjectId]:
-    """The services, active or not, that name the city."""
-    wanted = ACTIVE_OR_NOT | {"availability.availableCities": city}
+    """The services, active or not, that are offered in the city."""
+    wanted = ACTIVE_OR_NOT | {"availability.availableCities": in_city(city)}
     return [service["_id"] for service in Service.objects.mongo_find(wanted, {"_id": 1}, collation=ANY_CASE)]
 
 

@@ -116,6 +116,16 @@ def test_it_filters_by_city_in_any_case(city: str) -> None:
     assert names(city="Pun") == names(city=".*") == names(city="$ne") == []
 
 
+def test_it_offers_everywhere_what_names_no_city() -> None:
+    service_made("FIRST", availability=availability(availableCities=[]), sortOrder=1)
+    service_made("SECOND", availability=availability(availableCities=["Pune"]), sortOrder=2)
+    Service.objects.mongo_insert_one(wound_dressing(name="THIRD", slug="third", sortOrder=3) | {"availability": ACTIVE})
+
+    assert names(city="Pune") == ["FIRST", "SECOND", "THIRD"]
+    assert names(city="Atlantis") == ["FIRST", "THIRD"]
+    assert get(city="Atlantis").json()["pagination"]["total"] == 2
+
+
 def test_it_filters_by_flags() -> None:
     service_made("FEATURED", isFeatured=True)
     service_made("POPULAR", isPopular=True)

@@ -12,7 +12,7 @@ from django.db import connection
 from catalog import repositories
 from catalog.repositories import Shelf
 from catalog.search import SearchIndex
-from tests.integration.catalog.documents import service_made
+from tests.integration.catalog.documents import service_made, wound_dressing
 
 QUERIES: dict[str, Callable[[], Any]] = {
     "list": lambda: repositories.services_on(Shelf(), 0, 20),
@@ -77,4 +77,18 @@ def test_it_reads_no_more_services_than_the_page_shows(profiled: Any, shelf: She
 
     page = profiled.find_one({"op": "query", "ns": {"$regex": "servicecatalogs$"}, "nreturned": 5})
     assert page["docsExamined"] == 5
+    assert not page.get("hasSortStage")
+
+
+def test_it_merges_the_services_of_a_city_and_of_everywhere_in_order(profiled: Any) -> None:
+    made = wound_dressing()["availability"]
+    for number in range(60):
+        cities = [["Pune"], [], ["Mumbai"]][number % 3]
+        service_made(f"SERVICE_{number}", availability=made | {"availableCities": cities}, sortOrder=number)
+
+    found, total = repositories.services_on(Shelf(city="pune"), 10, 5)
+
+    assert ([service["sortOrder"] for service in found], total) == ([15, 16, 18, 19, 21], 40)
+    page = profiled.find_one({"op": "query", "ns": {"$regex": "servicecatalogs$"}, "nreturned": 5})
+    assert page["docsExamined"] <= 15 + 2  # one ahead of each of the lists that are merged
     assert not page.get("hasSortStage")
