@@ -85,12 +85,9 @@ def _matching(query: str) -> list[search.Entry]:
     return index.matches(wanted)
 
 
-def service_public(key: str) -> Document:
-    """The active service of that id, slug or name, as patients read it. Raises ServiceNotFound."""
-    document = repositories.active_service(key) if len(key) <= LONGEST_KEY else None
-    if document is None:
-        raise ServiceNotFound
-    return document
+def service_public(key: str) -> Document | None:
+    """The active service of that id, slug or name, as patients read it; None when there is none."""
+    return repositories.active_service(key) if len(key) <= LONGEST_KEY else None
 
 
 def service_find(key: str) -> CatalogService:

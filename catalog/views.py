@@ -22,6 +22,7 @@ from booking_service.api.schema import documents
 from booking_service.api.views import ServiceViewSet
 from catalog import openapi, queries, services
 from catalog.cache import catalog_cache
+from catalog.exceptions import ServiceNotFound
 from catalog.pricing import Quote
 from catalog.terms import CatalogService
 
@@ -39,13 +40,24 @@ class Answer:
     etag: str
 
 
-def answer_of(body: bytes) -> Answer:
-    return Answer(body, etag_for(body))
+def answer_of(body: bytes) -> Answer | None:
+    return Answer(body, etag_for(body)) if body else None
 
 
-def answered(request: Request, key: str, build: Callable[[], Document]) -> HttpResponse:
-    """The answer kept under `key`, made by `build` when there is none; 304 for a client that has it."""
-    answer = catalog_cache.read(_digest(key), lambda: encode(build()), answer_of)
+def body_of(document: Document | None) -> bytes:
+    """Nothing is kept as well, as no bytes: who asks for what is not there shall not reach MongoDB each time."""
+    return b"" if document is None else encode(document)
+
+
+def answered(request: Request, key: str, build: Callable[[], Document | None]) -> HttpResponse:
+    """The answer kept under `key`, made by `build` when there is none; 304 for a client that has it.
+
+    Raises:
+        ServiceNotFound: `build` made None.
+    """
+    answer = catalog_cache.read(_digest(key), lambda: body_of(build()), answer_of)
+    if answer is None:
+        raise ServiceNotFound
     if is_known(request, answer.etag):
         return not_modified(answer.etag, HEADERS)
     return HttpResponse(answer.body, content_type="application/json", headers={"ETag": answer.etag, **HEADERS})
@@ -101,7 +113,12 @@ class CatalogViewSet(ServiceViewSet):
     @documents(openapi.SERVICE, conditional=True)
     def retrieve(self, request: Request, key: str) -> HttpResponse:
         """One active service by id, slug or name."""
-        return answered(request, f"service:{key}", lambda: {"success": True, "data": services.service_public(key)})
+
+        def build() -> Document | None:
+            service = services.service_public(key)
+            return service and {"success": True, "data": service}
+
+        return answered(request, f"service:{key}", build)
 
     @documents(openapi.QUOTE, parameters=(openapi.AT,), conditional=True)
     def pricing(self, request: Request, key: str) -> HttpResponse:

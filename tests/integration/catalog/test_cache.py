@@ -230,6 +230,22 @@ def test_it_rebuilds_once_however_many_ask() -> None:
     assert (set(answers), build.built) == ({"made"}, 1)
 
 
+def test_it_looks_once_however_many_ask_for_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(key: str) -> None:
+        looked.append(key)
+        time.sleep(0.05)
+
+    with monkeypatch.context() as slow, ThreadPoolExecutor(16) as pool:
+        slow.setattr("catalog.repositories.active_service", look)
+        answers = list(pool.map(lambda _: client.get("/api/services/night-nursing").status_code, range(64)))
+
+    assert (set(answers), looked) == ({404}, ["night-nursing"])
+    service_made("NIGHT_NURSING")
+    assert client.get("/api/services/night-nursing").status_code == 200
+
+
 def test_it_does_not_wait_for_ever_for_one_that_died_rebuilding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "REBUILD_SECONDS", 1)
     pod = CatalogCache()
