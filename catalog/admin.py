@@ -23,7 +23,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from booking_service.api.callers import Caller, Role
-from booking_service.api.errors import Conflict, ServiceError
+from booking_service.api.errors import ServiceError
 from catalog import repositories, search, services
 from catalog.forms import (
     EMBEDDED,
@@ -38,6 +38,7 @@ from catalog.forms import (
     ServiceForm,
     SurgeWindowForm,
     SurgeWindowFormSet,
+    complete,
     document_path,
     value_at,
     without_idle_parts,
@@ -259,18 +260,20 @@ class ServiceAdmin(FoundByText, ModelAdmin):
 
     @display(description="Price")
     def shown_price(self, service: Service) -> str:
-        details = service.pricing.package_details
-        price = details.total_price if details else service.pricing.base_price
-        surge = service.pricing.surge_pricing
+        pricing = complete(service).pricing
+        details, surge = pricing.package_details, pricing.surge_pricing
+        price = details.total_price if details else pricing.base_price
+        if price is None:
+            return "None"  # an import may have brought that
         return f"₹ {price:,.0f}" + (f", surge {surge.multiplier.normalize():f}" if surge and surge.enabled else "")
 
     @display(description="Minutes")
     def shown_minutes(self, service: Service) -> int:
-        return service.service_details.duration
+        return complete(service).service_details.duration
 
     @display(description="Active", boolean=True)
     def shown_active(self, service: Service) -> bool:
-        return service.availability.is_active
+        return complete(service).availability.is_active
 
     @display(description="Also under", empty_value="")
     def shown_under(self, service: Service) -> str | None:
@@ -294,7 +297,7 @@ class ServiceAdmin(FoundByText, ModelAdmin):
         show = super().changeform_view
         try:
             return show(request, object_id, form_url, extra_context)
-        except Conflict:  # a race lost after the form had looked: now it sees what happened, and keeps the entries
+        except ServiceError:  # a race lost after the form had looked: now it sees what happened, and keeps the entries
             return show(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Service, form: Any, change: bool) -> None:

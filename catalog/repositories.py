@@ -184,7 +184,7 @@ def is_taken(field: str, value: str) -> bool:
 def names_and_slugs() -> set[str]:
     """Every name and slug in use."""
     found = Service.objects.mongo_find({}, {"name": 1, "slug": 1, "_id": 0})
-    return {text for service in found for text in (service["name"], service["slug"])}
+    return {text for service in found for text in service.values()}
 
 
 def cities() -> list[str]:

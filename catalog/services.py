@@ -166,16 +166,23 @@ def service_update(
 
 
 def service_copy(*, actor: Caller, service_id: ObjectId) -> ObjectId:
-    """A copy under a free name, inactive until staff have looked at it. Raises ServiceNotFound."""
+    """A copy under a free name, inactive until staff have looked at it.
+
+    Raises:
+        ServiceNotSound: the original, which an import may have brought, is not either.
+        ServiceNotFound
+    """
     original = repositories.service_by_id(service_id)
     if original is None:
         raise ServiceNotFound
     taken = names_taken()
-    copy = _without_counts(original) | {
-        "name": free_name(f"{original['name'][:50]}_COPY", taken, "_"),
-        "slug": free_name(f"{original['slug'][:90]}-copy", taken, "-"),
-        "displayName": f"{original['displayName'][:92]} (copy)",
-        "availability": original["availability"] | {"isActive": False},
+    name, title = original["name"], original.get("displayName") or original["name"]
+    slug = original.get("slug") or name.lower().replace("_", "-")
+    copy = {field: value for field, value in _without_counts(original).items() if field != "monolith"} | {
+        "name": free_name(f"{name[:50]}_COPY", taken, "_"),
+        "slug": free_name(f"{slug[:90]}-copy", taken, "-"),
+        "displayName": f"{title[:92]} (copy)",
+        "availability": (original.get("availability") or {}) | {"isActive": False},
         "isFeatured": False,
         "isPopular": False,
         "sortOrder": repositories.highest_sort_order() + 1,

@@ -305,11 +305,45 @@ def test_it_asks_before_it_copies() -> None:
 
 
 @pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ({"pricing": {"basePrice": 0}}, "Price: The price must be more than nothing."),
+        ({"availability": {}, "pricing": None}, "Price: The price must be more than nothing."),
+        ({"slug": "A b"}, "Address: Use small letters"),
+    ],
+)
+def test_it_says_why_it_cannot_copy(editor: Client, broken: dict[str, Any], reason: str) -> None:
+    service_id = Service.objects.mongo_insert_one({**wound_dressing(), **broken}).inserted_id
+
+    answer = editor.post(f"{SERVICES}{service_id}/copy/")
+    messages = [str(message) for message in editor.get(SERVICES).context["messages"]]
+
+    assert answer["Location"] == f"{SERVICES}{service_id}/change/"
+    assert messages[0].startswith("The service cannot be saved like this.")
+    assert reason in messages[0]
+    assert Service.objects.mongo_count_documents({}) == 1
+
+
+def test_it_copies_an_imported_service_that_lacks_names(editor: Client) -> None:
+    imported = wound_dressing(name="OLD_ONE", monolith={"odd": 1})
+    del imported["slug"], imported["displayName"]
+    service_id = Service.objects.mongo_insert_one(imported).inserted_id
+
+    assert editor.get(f"{SERVICES}{service_id}/copy/").status_code == 200
+    assert editor.post(f"{SERVICES}{service_id}/copy/").status_code == 302
+
+    copy = saved("OLD_ONE_COPY")
+    assert (copy["displayName"], copy["slug"]) == ("OLD_ONE (copy)", "old-one-copy")
+    assert "monolith" not in copy
+
+
+@pytest.mark.parametrize(
     ("query", "names"),
     [
         ("active=no", ["SECOND"]),
-        ("active=yes", ["FIRST"]),
-        ("city=Pune", ["FIRST"]),
+        ("active=yes", ["FIRST", "THIRD"]),
+        ("city=Pune", ["FIRST", "THIRD"]),
+        ("city=Mumbai", ["SECOND", "THIRD"]),
         ("category__exact=PACKAGE", []),
         ("q=SECO", ["SECOND"]),
         ("q=.*", []),
@@ -318,6 +352,7 @@ def test_it_asks_before_it_copies() -> None:
 def test_it_filters_and_searches(editor: Client, query: str, names: list[str]) -> None:
     service_made("FIRST", availability=wound_dressing()["availability"] | {"availableCities": ["Pune"]})
     services.services_deactivate(actor=EDITOR, service_ids=[service_made("SECOND")])
+    service_made("THIRD", sortOrder=3, availability=wound_dressing()["availability"] | {"availableCities": []})
 
     page = editor.get(f"{SERVICES}?{query}")
 
