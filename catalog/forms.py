@@ -13,7 +13,7 @@ from django.utils.timezone import localtime
 from unfold import widgets
 
 from booking_service.api.errors import FieldError
-from catalog import repositories, rules
+from catalog import repositories, rules, seed_rows
 from catalog.models import (
     Availability,
     AvailableHours,
@@ -272,7 +272,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not
             "sort_order": "Place in the list",
         }
         help_texts = {
-            "name": "What bookings call it, such as WOUND_DRESSING. Do not change it once patients have booked.",
+            "name": "What bookings call it, such as WOUND_DRESSING. It stays once patients have booked.",
             "slug": "The last part of its web address, such as wound-dressing.",
             "category": "The shelf on which patients find it. Packages need their sessions below.",
             "display_name": "What patients read.",
@@ -297,7 +297,16 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not
         for name in ("name", "slug"):
             if name in cleaned and name in self.changed_data and repositories.is_taken(name, cleaned[name]):
                 self.add_error(name, "Another service has this already.")
+        self._require_name_to_stay()
         return cleaned
+
+    def _require_name_to_stay(self) -> None:
+        if self.instance._state.adding or "name" not in self.cleaned_data:
+            return
+        booked = self.instance.stats.total_bookings if self.instance.stats else 0
+        before = {"name": self.initial["name"], "stats": {"totalBookings": booked}}
+        for fault in rules.renaming_faults(before, self.cleaned_data["name"], seed_rows.names()):
+            show_fault(self, "name", fault)
 
     def _require_unchanged(self) -> None:
         if self.instance._state.adding or self.cleaned_data.get("version") == (self.instance.version or 0):

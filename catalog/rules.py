@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -49,6 +49,19 @@ class SkillLevel(StrEnum):
 def faults(document: Document) -> list[FieldError]:
     """Everything that is wrong with a catalog document; `field` is the dotted path in it. Sound documents have none."""
     return [fault for check in _CHECKS for fault in check(document)]
+
+
+def renaming_faults(before: Document, name: str, seeded: Collection[str]) -> list[FieldError]:
+    """What is wrong with giving the service `before` that name: bookings, and the seed, find it by the one it has."""
+    if name == before["name"]:
+        return []
+    if (before.get("stats") or {}).get("totalBookings"):
+        message = "Patients have booked it under its present code, by which their bookings find it."
+        return [FieldError("name", message, "NAME_IN_USE")]
+    if before["name"] in seeded:
+        message = "Clients know it by its present code, and seeding would add it once more."
+        return [FieldError("name", message, "NAME_IN_USE")]
+    return []
 
 
 def _identity(document: Document) -> Iterator[FieldError]:

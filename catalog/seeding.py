@@ -1,26 +1,19 @@
-"""The catalog that a new installation starts with: `seed/*.toml`, written by people, as documents."""
+"""The catalog that a new installation starts with: the rows of `seed/*.toml` as documents, and into MongoDB."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from booking_service.api.callers import SYSTEM
 from booking_service.api.errors import Conflict
-from catalog import services
+from catalog import seed_rows, services
 from catalog.changes import differences
 from catalog.pricing import to_paise
 from catalog.rules import Category
 
-FILES = {
-    Category.NURSING: "nursing.toml",
-    Category.PHYSIOTHERAPY: "physiotherapy.toml",
-    Category.PACKAGE: "packages.toml",
-}
 CITIES = ["Bangalore", "Mumbai", "Delhi", "Hyderabad", "Chennai", "Pune"]
 SEEDED = "SEEDED"
 LOOKS = 5
@@ -77,12 +70,8 @@ def _brought_in(document: Document) -> str:
 
 def seed_documents() -> Iterator[Document]:
     """Every service of the seed, in the order in which lists show them."""
-    place = 0
-    for category, name in FILES.items():
-        rows = tomllib.loads((Path(__file__).parent / "seed" / name).read_text(encoding="utf-8"), parse_float=Decimal)
-        for row in rows["service"]:
-            place += 1
-            yield _document(row, category, place)
+    for place, (category, row) in enumerate(seed_rows.rows(), start=1):
+        yield _document(row, category, place)
 
 
 def _document(row: Document, category: Category, place: int) -> Document:

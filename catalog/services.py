@@ -16,9 +16,10 @@ from django.conf import settings
 from django.db import IntegrityError
 
 from booking_service.api.callers import Caller
+from booking_service.api.errors import FieldError
 from booking_service.api.request_id import current_request_id
 from booking_service.djongo import transaction
-from catalog import repositories, rules, search
+from catalog import repositories, rules, search, seed_rows
 from catalog.cache import catalog_cache
 from catalog.changes import differences
 from catalog.exceptions import NameTaken, ServiceChanged, ServiceNotFound, ServiceNotSound
@@ -155,7 +156,7 @@ def service_update(
     """Replace what staff edit of a service that they read at `version`.
 
     Raises:
-        ServiceNotSound: with all that is wrong.
+        ServiceNotSound: with all that is wrong, a new name for one that bookings know included.
         ServiceChanged: somebody else saved it since; nothing was written.
         NameTaken: the name or the slug.
         ServiceNotFound
@@ -259,7 +260,10 @@ def _catalog_name(service_type: str) -> str:
 
 
 def _require_sound(document: Mapping[str, Any]) -> None:
-    faults = rules.faults(document)
+    _refuse(rules.faults(document))
+
+
+def _refuse(faults: list[FieldError]) -> None:
     if faults:
         raise ServiceNotSound(errors=faults)
 
@@ -278,6 +282,7 @@ def _create(actor: Caller, document: Document, action: str) -> None:
 
 def _update(actor: Caller, service_id: ObjectId, version: int, values: Document, action: str) -> None:
     before = _require(service_id)
+    _refuse(rules.renaming_faults(before, values["name"], seed_rows.names()))
     if not repositories.service_set(service_id, version, values, datetime.now(UTC)):
         raise ServiceChanged
     _record(actor, before, before | values | {"__v": version + 1}, action)

@@ -243,6 +243,19 @@ def test_it_keeps_the_entries_when_another_service_takes_the_name_first(
     assert 'value="Mine"' in response.content.decode()
 
 
+def test_it_keeps_the_code_of_a_service_that_patients_have_booked(editor: Client) -> None:
+    service_id = service_made("NIGHT_NURSING")
+    url = f"{SERVICES}{service_id}/change/"
+    assert editor.post(url, form(name="EVENING_NURSING")).status_code == 302
+    services.services_booked({"EVENING_NURSING": 1})
+
+    response = editor.post(url, form(version="1"))
+
+    [message] = errors(response)["name"]
+    assert message.startswith("Patients have booked it")
+    assert saved("EVENING_NURSING")["_id"] == service_id
+
+
 def test_it_removes_rows_that_are_no_longer_posted(editor: Client) -> None:
     pricing = {"basePrice": 100, "currency": "INR", "surgePricing": surge(("18:00", "22:00"), ("06:00", "08:00"))}
     service_id = service_made("NIGHT_NURSING", pricing=pricing)

@@ -134,6 +134,27 @@ def test_it_refuses_to_overwrite_what_somebody_else_saved() -> None:
     assert len(services.service_history(service_id)) == 2
 
 
+@pytest.mark.parametrize(("name", "booked"), [("NIGHT_NURSING", True), ("WOUND_DRESSING", False)])
+def test_it_keeps_the_name_by_which_bookings_and_the_seed_find_a_service(name: str, booked: bool) -> None:
+    service_id = service_made(name)
+    services.services_booked({name: int(booked)})
+    renamed = wound_dressing(name="ANOTHER")
+
+    with pytest.raises(ServiceNotSound) as refused:
+        services.service_update(actor=EDITOR, service_id=service_id, version=0, document=renamed)
+
+    assert [(fault.field, fault.code) for fault in refused.value.errors] == [("name", "NAME_IN_USE")]
+    assert document(service_id)["name"] == name
+    assert len(services.service_history(service_id)) == 1
+
+
+def test_it_renames_a_service_that_nobody_has_booked() -> None:
+    service_id = service_made("NIGHT_NURSING")
+    renamed = wound_dressing(name="ANOTHER")
+    services.service_update(actor=EDITOR, service_id=service_id, version=0, document=renamed)
+    assert services.service_resolve("ANOTHER").id == service_id
+
+
 def test_it_lets_one_of_many_parallel_edits_win() -> None:
     service_id = service_made()
 
