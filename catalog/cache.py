@@ -2,20 +2,25 @@
 
     read:   one script call: the generation, and the answer unless this process holds it for that generation
     miss:   one process of all rebuilds (a lock in Redis), the others wait for what it puts there
-    write:  generation := "changing"; MongoDB commits; generation := a new one
+    write:  the writer joins those under way, a new generation; MongoDB commits; it leaves, a new generation
     follow: what is made of all services is built once a minute, and the touched ones are read again and put in
 
 Scarce: round trips; a cached answer costs exactly one. What is kept belongs to a generation, so a change forgets
 everything at once, whatever pod made it, and a slow rebuild can only fill a generation that nobody asks for any more.
-While it is "changing" nothing is kept: a writer that dies there leaves a mark that expires, not an old answer.
+While any writer is under way nothing is kept, whoever else comes and goes. One that dies there is counted for
+CHANGE_SECONDS, and what was kept before it came is forgotten already: it leaves no old answer.
 
 What is built of all services (the search index) outlives a change. Redis knows which services were touched since its
 build began: a writer puts them there before it writes, and again with the new generation. So one that is not there is
 as it was built, and the others are read anew for each generation, however late their writer commits. They are in one
 key with the name of what was built: neither can be lost without the other.
 
+Ratings and counts change all the time and start no generation: lists show them at most KEEP_SECONDS late.
+
 Redis down: every answer comes from MongoDB. The first failure is logged and Redis is left alone for RETRY_SECONDS;
-whoever finds it again starts a new generation, as changes may have gone by unseen.
+whoever finds it again starts a new generation, as changes may have gone by unseen. Writers do not leave it alone: what
+they have to tell matters to others, who may well reach it. One whom Redis does not hear in all of PAUSES can leave the
+others with what they kept, for KEEP_SECONDS at most.
 """
 
 from __future__ import annotations
@@ -43,6 +48,8 @@ PREFIX = "patient-booking:{catalog}"  # the braces keep all its keys on one node
 GENERATION = f"{PREFIX}:generation"
 TOUCHED = f"{PREFIX}:touched"  # a hash: the ids of services, and under NAME what was built before they were touched
 NAME = b"name"
+WRITERS = f"{PREFIX}:writers"  # a sorted set: the changes under way, by the moment at which each counts as dead
+KEYS = [GENERATION, WRITERS, TOUCHED]
 CHANGING = b"changing"
 # So old are, at most, counts that change without a new generation, and
 # what is written past this app; twice that in searches.
@@ -51,6 +58,7 @@ CHANGE_SECONDS = 15  # longer than a transaction is retried
 REBUILD_SECONDS = 5
 POLL_SECONDS = 0.01
 RETRY_SECONDS = 2.0
+PAUSES = (0.05, 0.2)  # between the tries of a writer to be heard, in seconds
 MOST_KEPT_BYTES = 32 * 2**20  # answers in one process, as Redis holds them
 BYTES_BESIDE = 1024  # what an answer takes beside its body; an unknown service has none
 
@@ -64,6 +72,9 @@ if not generation then
     generation = ARGV[1]
     redis.call('SET', KEYS[1], generation, 'EX', ARGV[2])
 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('ZCOUNT', KEYS[2], now, '+inf') > 0 then generation = 'changing' end
 """
 _READ = f"""{_GENERATION}
 if generation == ARGV[4] then return {{generation}} end
@@ -71,19 +82,29 @@ return {{generation, redis.call('GET', ARGV[5] .. ':' .. generation .. ':' .. AR
 """
 # While a change is under way nothing new is named: what its writer has touched already would not be known.
 _FOLLOW = f"""{_GENERATION}
-local name = redis.call('HGET', KEYS[2], ARGV[4])
+local name = redis.call('HGET', KEYS[3], ARGV[4])
 if not name and generation ~= ARGV[3] then
     name = ARGV[1]
-    redis.call('HSET', KEYS[2], ARGV[4], name)
-    redis.call('EXPIRE', KEYS[2], ARGV[2])
+    redis.call('HSET', KEYS[3], ARGV[4], name)
+    redis.call('EXPIRE', KEYS[3], ARGV[2])
 end
-return {{generation, name, redis.call('HKEYS', KEYS[2])}}
+return {{generation, name, redis.call('HKEYS', KEYS[3])}}
 """
-_MARK = """
+_TOUCH = """
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-if redis.call('EXISTS', KEYS[2]) == 1 then
-    for number = 3, #ARGV do redis.call('HSET', KEYS[2], ARGV[number], '') end
+if redis.call('EXISTS', KEYS[3]) == 1 then
+    for number = 5, #ARGV do redis.call('HSET', KEYS[3], ARGV[number], '') end
 end
+"""
+_JOIN = f"""{_TOUCH}
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+redis.call('ZADD', KEYS[2], now + ARGV[4] * 1000, ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[4])
+"""
+_LEAVE = f"""{_TOUCH}
+redis.call('ZREM', KEYS[2], ARGV[3])
 """
 _UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
@@ -102,36 +123,57 @@ class Connection:
 
     def call(self, command: Callable[[Any], T]) -> T:
         """What `command(client)` answers. Raises RedisAway; one failure in RETRY_SECONDS waits for a timeout."""
+        if self._away_until is not None and self._is_left_alone():
+            raise RedisAway
+        return self.attempt(command)
+
+    def insist(self, command: Callable[[Any], T]) -> T:
+        """The same for who must be heard: now, whatever failed before, and again after each of PAUSES."""
+        for pause in PAUSES:
+            try:
+                return self.attempt(command)
+            except RedisAway:
+                time.sleep(pause)
+        return self.attempt(command)
+
+    def attempt(self, command: Callable[[Any], T]) -> T:
+        """What `command(client)` answers, asked now. Raises RedisAway."""
         try:
             client = get_redis_connection("default")
             if self._away_until is not None:
-                self._look_again(client)
+                self._come_back(client)
             return command(client)
         except RedisError as error:
             self._went_away(error)
             raise RedisAway from error
 
-    def run(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        """What a Lua script answers. Raises RedisAway."""
+    def script(self, text: str, keys: list[str], args: list[Any]) -> Callable[[Any], Any]:
+        """A Lua script as a command."""
 
-        def run_script(client: Any) -> Any:
-            if script not in self._scripts:
-                self._scripts[script] = client.register_script(script)
-            return self._scripts[script](keys=keys, args=args, client=client)
+        def run(client: Any) -> Any:
+            if text not in self._scripts:
+                self._scripts[text] = client.register_script(text)
+            return self._scripts[text](keys=keys, args=args, client=client)
 
-        return self.call(run_script)
+        return run
 
-    def _look_again(self, client: Any) -> None:
-        """Let one caller in RETRY_SECONDS find out, and forget what may have changed unseen. Raises RedisAway."""
+    def _is_left_alone(self) -> bool:
+        """Let one caller in RETRY_SECONDS find out whether it is there again."""
         with self._lock:
             if self._away_until is None:
-                return
+                return False
             if time.monotonic() < self._away_until:
-                raise RedisAway
+                return True
             self._away_until = time.monotonic() + RETRY_SECONDS
+            return False
+
+    def _come_back(self, client: Any) -> None:
+        """Forget what may have changed unseen."""
         _forget(client)
-        self._away_until = None
-        logger.warning("catalog_cache_back")
+        with self._lock:
+            was_away, self._away_until = self._away_until, None
+        if was_away is not None:
+            logger.warning("catalog_cache_back")
 
     def _went_away(self, error: RedisError) -> None:
         if self._away_until is None:
@@ -158,7 +200,8 @@ class CatalogCache:
         """
         generation, value, _ = self._kept.get(key, NOT_KEPT)
         try:
-            found = self._redis.run(_READ, [GENERATION], [_new_generation(), KEEP_SECONDS, key, generation, PREFIX])
+            args = [_new_generation(), KEEP_SECONDS, key, generation, PREFIX]
+            found = self._redis.call(self._redis.script(_READ, [GENERATION, WRITERS], args))
             if found[0] == CHANGING:
                 _MISSES.inc()
                 return load(build())
@@ -193,7 +236,7 @@ class CatalogCache:
             return load(build())  # a snapshot may be older than the generation
         try:
             args = [_new_generation(), KEEP_SECONDS, CHANGING, NAME]
-            generation, name, fields = self._redis.run(_FOLLOW, [GENERATION, TOUCHED], args)
+            generation, name, fields = self._redis.call(self._redis.script(_FOLLOW, KEYS, args))
             updated_for, updated, _ = self._kept.get(f"{key}:updated", NOT_KEPT)
             if generation == updated_for:
                 _HITS.inc()
@@ -219,30 +262,32 @@ class CatalogCache:
 
     @contextmanager
     def changing(self, touched: Iterable[ObjectId]) -> Iterator[None]:
-        """Wrap a change of the catalog in it. Inside a transaction the new generation waits for its commit.
+        """Wrap a change of the catalog in it. Inside a transaction the new generation waits for its commit; after one
+        that is given up nothing is kept for CHANGE_SECONDS.
 
         Args:
             touched: the services that are written; none for a change that leaves alone all that is followed.
         """
-        ids = [service_id.binary for service_id in touched]
-        self._mark(CHANGING, CHANGE_SECONDS, ids)
+        ids, writer = [service_id.binary for service_id in touched], _new_generation()
+
+        def tell(how: Callable[[Callable[[Any], Any]], Any], script: str) -> None:
+            try:
+                how(self._redis.script(script, KEYS, [_new_generation(), KEEP_SECONDS, writer, CHANGE_SECONDS, *ids]))
+            except RedisAway:
+                return  # nobody is served from Redis by us; whoever finds it again renews the generation
+
+        tell(self._redis.attempt, _JOIN)
         try:
             yield
         finally:
-            transaction.on_commit(lambda: self._mark(_new_generation(), KEEP_SECONDS, ids))
+            transaction.on_commit(lambda: tell(self._redis.insist, _LEAVE))
 
     def renew(self) -> None:
         """Forget all that is kept, in all processes."""
         try:
-            self._redis.call(_forget)
+            self._redis.insist(_forget)
         except RedisAway:
             return  # whoever finds it again does the same
-
-    def _mark(self, generation: bytes, seconds: int, touched: list[bytes]) -> None:
-        try:
-            self._redis.run(_MARK, [GENERATION, TOUCHED], [generation, seconds, *touched])
-        except RedisAway:
-            return  # nobody is served from Redis by us; whoever finds it again renews the generation
 
     def _keep(self, key: str, generation: bytes, value: T, size: int) -> T:
         with self._lock:
@@ -284,7 +329,7 @@ class CatalogCache:
 
     def _unlock(self, lock: str, token: bytes) -> None:
         try:
-            self._redis.run(_UNLOCK, [lock], [token])
+            self._redis.call(self._redis.script(_UNLOCK, [lock], [token]))
         except RedisAway:
             return  # it expires
 

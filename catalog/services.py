@@ -224,9 +224,11 @@ def service_history(service_id: ObjectId, *, limit: int = 100) -> list[Document]
 
 
 def service_review_add(*, name: str, stars: int) -> None:
-    """Count a review into the service's average; within the caller's transaction, if there is one."""
-    with catalog_cache.changing([]):  # search reads no ratings
-        repositories.rating_add(_catalog_name(name), stars)
+    """Count a review into the service's average; within the caller's transaction, if there is one.
+
+    As with bookings, what is cached shows it at most KEEP_SECONDS late: there are reviews every second.
+    """
+    repositories.rating_add(_catalog_name(name), stars)
 
 
 def services_booked(counts: Mapping[str, int]) -> None:

@@ -17,12 +17,13 @@ from django.db import connection
 from django.test import Client
 from django_redis import get_redis_connection
 from redis.connection import Connection
+from redis.exceptions import ConnectionError
 from structlog.testing import capture_logs
 
 from booking_service.devstack.servers import RedisServer
 from booking_service.djongo import transaction
 from catalog import cache, services
-from catalog.cache import CHANGING, GENERATION, CatalogCache
+from catalog.cache import GENERATION, WRITERS, CatalogCache
 from catalog.models import Service
 from tests.integration.catalog.documents import EDITOR, service_made, wound_dressing
 
@@ -132,8 +133,6 @@ def test_it_shows_every_kind_of_change_at_once() -> None:
     assert names() == []
     services.services_activate(actor=EDITOR, service_ids=[service_id])
     assert names() == ["New"]
-    services.service_review_add(name="WOUND_DRESSING", stars=4)
-    assert client.get("/api/services/wound-dressing").json()["data"]["stats"]["avgRating"] == 4
 
 
 def test_it_shows_a_change_that_another_pod_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,9 +162,9 @@ def test_it_forgets_within_a_transaction_only_when_that_commits() -> None:
 
     with transaction.atomic():
         services.services_deactivate(actor=EDITOR, service_ids=[service_id])
-        assert get_redis_connection("default").get(GENERATION) == CHANGING
+        assert get_redis_connection("default").zcard(WRITERS) == 1
 
-    assert get_redis_connection("default").get(GENERATION) != CHANGING
+    assert get_redis_connection("default").zcard(WRITERS) == 0
     assert names() == []
 
 
@@ -189,6 +188,62 @@ def test_it_recovers_from_a_writer_that_died_in_a_change(monkeypatch: pytest.Mon
     read(pod, build), read(pod, build)
 
     assert build.built == 3  # twice past the cache, then once for it
+
+
+def test_it_keeps_nothing_while_one_of_two_writers_is_under_way() -> None:
+    pod, build = CatalogCache(), Builder(b"before")
+    read(pod, build)
+    dying = CatalogCache().changing([])
+    dying.__enter__()
+    with CatalogCache().changing([]):
+        pass
+
+    assert read(pod, build) == "before"
+    build.answer = b"after"  # the other commits, and dies without a word
+
+    assert read(pod, build) == "after"
+
+
+def test_it_does_not_bring_back_what_was_kept_before_a_writer_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "CHANGE_SECONDS", 1)
+    pod, build = CatalogCache(), Builder(b"before")
+    read(pod, build)
+    CatalogCache().changing([]).__enter__()
+    build.answer = b"after"
+    time.sleep(1.1)
+
+    assert read(pod, build) == read(CatalogCache(), build) == "after"
+
+
+def test_it_counts_a_dead_writer_no_longer_because_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "CHANGE_SECONDS", 1)
+    pod, build = CatalogCache(), Builder()
+    pod.changing([]).__enter__()
+    for _ in range(6):
+        time.sleep(0.2)
+        with pod.changing([]):
+            pass
+
+    read(pod, build), read(pod, build)
+
+    assert build.built == 1
+
+
+def test_reviews_leave_alone_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    service_id = service_made()
+    assert names() == ["Wound dressing"]
+
+    services.service_review_add(name="WOUND_DRESSING", stars=4)
+    with pytest.raises(RuntimeError), transaction.atomic():
+        services.service_review_add(name="WOUND_DRESSING", stars=1)
+        raise RuntimeError
+
+    with monkeypatch.context() as without:
+        without.setattr("catalog.repositories.services_on", None)
+        assert names() == ["Wound dressing"]
+    services.services_reorder(actor=EDITOR, orders={service_id: 7})
+    [service] = client.get("/api/services").json()["data"]
+    assert (service["stats"]["avgRating"], service["stats"]["totalReviews"]) == (4, 1)
 
 
 def test_it_does_not_let_a_slow_rebuild_bring_back_what_was_there_before() -> None:
@@ -314,6 +369,56 @@ def test_it_finds_redis_again_and_forgets_what_that_remembers(redis_server: Redi
     with capture_logs() as logs:
         assert names() == names() == []
     assert [line["event"] for line in logs if line["event"].startswith("catalog")] == ["catalog_cache_back"]
+
+
+def unlucky(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The next so many calls of Redis fail."""
+    reach, failures = cache.get_redis_connection, [ConnectionError("reset by peer")] * times
+
+    def get(alias: str) -> Any:
+        if failures:
+            raise failures.pop()
+        return reach(alias)
+
+    monkeypatch.setattr(cache, "get_redis_connection", get)
+
+
+def test_a_writer_tells_though_a_read_has_just_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    service_id = service_made()
+    reader, build = CatalogCache(), Builder(b"before")
+    read(reader, build)
+    unlucky(monkeypatch, 1)
+    read(services.catalog_cache, Builder())  # which leaves Redis alone now
+
+    services.services_deactivate(actor=EDITOR, service_ids=[service_id])
+
+    build.answer = b"after"
+    assert read(reader, build) == "after"
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_writer_tries_again_to_tell_that_it_has_committed(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    reader, writer, build = CatalogCache(), CatalogCache(), Builder(b"before")
+    with writer.changing([]):
+        unlucky(monkeypatch, failures)
+
+    assert get_redis_connection("default").zcard(WRITERS) == 0
+    read(reader, build), read(reader, build)
+    assert build.built == 1
+
+
+def test_whoever_finds_redis_again_tells_what_a_writer_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "RETRY_SECONDS", 0.0)
+    reader, writer, build = CatalogCache(), CatalogCache(), Builder(b"before")
+    read(reader, build)
+    unlucky(monkeypatch, 4)  # all that it tries: to join, and to leave with every pause
+    with writer.changing([]):
+        build.answer = b"after"
+
+    assert read(reader, build) == "before"
+    read(writer, Builder(), "anything")
+
+    assert read(reader, build) == "after"
 
 
 def test_it_asks_a_dead_redis_seldom(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from django_redis import get_redis_connection
 from booking_service.devstack.servers import RedisServer
 from booking_service.djongo import transaction
 from catalog import cache, repositories, search, seeding, services
-from catalog.cache import GENERATION, TOUCHED, CatalogCache
+from catalog.cache import GENERATION, TOUCHED, WRITERS, CatalogCache
 from catalog.models import Service
 from tests.integration.catalog.documents import EDITOR, service_made, wound_dressing
 
@@ -228,7 +228,7 @@ def test_it_names_nothing_before_it_knows_what_is_being_changed(elsewhere: Catal
     dead.__enter__()
     assert found() == ["WOUND_DRESSING"]
     Service.objects.mongo_update_one({"_id": service_id}, {"$set": {"availability.isActive": False}})
-    redis.delete(GENERATION)  # the mark expires
+    redis.delete(WRITERS)  # it counts as dead
 
     assert found() == []
 
