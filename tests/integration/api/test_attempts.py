@@ -24,7 +24,7 @@ class WrongPassword(Exception):
 
 
 @pytest.fixture(params=["redis", "here"], autouse=True)
-def _counting(request, settings, monkeypatch):
+def counting(request, settings, monkeypatch):
     settings.RATE_LIMIT_ENABLED = True
     counters = Counters()
     if request.param == "here":
@@ -147,11 +147,11 @@ def test_windows_here_are_bounded(monkeypatch) -> None:
     assert len(attempts._here._windows) <= 10
 
 
-def test_no_key_is_written_in_clear_and_none_without_an_end(_counting) -> None:
+def test_no_key_is_written_in_clear_and_none_without_an_end(counting) -> None:
     tried(right=False, account="asha@example.com")
     client = get_redis_connection("default")
     names = [name.decode() for name in client.scan_iter("patient-booking:limit:test-*")]
-    assert len(names) == (2 if _counting == "redis" else 0)
+    assert len(names) == (2 if counting == "redis" else 0)
     for name in names:
         assert "asha" not in name
         assert 0 < client.ttl(name) <= 900

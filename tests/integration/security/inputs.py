@@ -8,10 +8,12 @@ from itertools import count
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import fields
 from rest_framework.serializers import BaseSerializer, ListSerializer
 
 from booking_service.api import serializers as api
+from booking_service.api.schema import PAGE_PARAMETERS
 from patients.serializers import DayField
 from tests.integration.security.matrix import MATRIX
 
@@ -45,6 +47,17 @@ def bodies() -> Iterator[tuple[str, type[api.StrictSerializer]]]:
         body = getattr(getattr(view, "documented", None), "body", None)
         if body is not None and f"{method} {path}" in MATRIX:
             yield f"{method} {path}", body
+
+
+def queries() -> Iterator[tuple[str, list[str]]]:
+    """Each route that takes parameters in its query, and their names."""
+    for method, path, view in _endpoints(get_resolver().url_patterns, "/"):
+        documented = getattr(view, "documented", None)
+        if documented is None or f"{method} {path}" not in MATRIX:
+            continue
+        given = (*documented.parameters, *(PAGE_PARAMETERS if documented.paginated else ()))
+        if names := [parameter.name for parameter in given if parameter.location == OpenApiParameter.QUERY]:
+            yield f"{method} {path}", names
 
 
 def texts(shape: Any, path: Path = ()) -> Iterator[tuple[Path, fields.Field]]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from bson import ObjectId
+from django.apps import apps
+from django.contrib import admin
 from django.urls import URLPattern, URLResolver, get_resolver
 
 ANY = ("GET",)
 VERSIONED = "/api/v1/"
 PAGES = "/admin/"
+ON_SITE, ANYTHING_ELSE = "/admin/r/", "/admin/(?P<url>.*)$"
+OBJECT_ID = re.compile(r"<(?:\w+:)?(?:object_id|id)>")
 
 
 def all_routes() -> set[str]:
@@ -25,9 +31,20 @@ def versioned_routes() -> set[str]:
 
 
 def admin_paths() -> set[str]:
-    """The admin's pages that need no id."""
+    """The admin's pages, those about one object with the id of one that there is (or could be)."""
     paths = {_path(route) for route in _routes(get_resolver().url_patterns, "/")}
-    return {path for path in paths if path.startswith(PAGES) and "<" not in path and "(?P" not in path}
+    pages = {path for path in paths if path.startswith(PAGES) and not path.startswith(ON_SITE)} - {ANYTHING_ELSE}
+    of_apps = {f"{PAGES}{model._meta.app_label}/" for model in admin.site._registry}
+    return {with_id(path) for path in pages if "(?P<app_label>" not in path} | of_apps
+
+
+def with_id(path: str) -> str:
+    """A page's path with the id of a document of its model."""
+    if "<" not in path:
+        return path
+    model = apps.get_model(".".join(path.split("/")[2:4]))
+    found = model._default_manager.first()
+    return OBJECT_ID.sub(str(found.pk if found else ObjectId()), path)
 
 
 def _path(route: str) -> str:
