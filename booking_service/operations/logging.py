@@ -27,11 +27,11 @@ ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def logging_config(*, log_format: str, level: str, log_file: str = "") -> dict[str, Any]:
-    """What settings.LOGGING is: the console, and a rotating file if ``log_file`` names one."""
+    """What settings.LOGGING is: the console, and rotating files, one a process, if ``log_file`` names them."""
     handlers: dict[str, Any] = {"console": {"class": "logging.StreamHandler", "formatter": log_format}}
     if log_file:
         handlers["file"] = {
-            "class": "logging.handlers.RotatingFileHandler",
+            "class": "booking_service.operations.log_files.ProcessFileHandler",
             "formatter": "json",
             "filename": log_file,
             "maxBytes": ROTATE_AT_BYTES,

@@ -327,13 +327,18 @@ def test_it_refuses_what_is_no_http_in_the_envelope(web: Start) -> None:
     assert b"canary" not in answer
 
 
-def test_it_writes_a_file_when_asked(web: Start, tmp_path: Path) -> None:
-    running = web(LOG_FILE=str(tmp_path / "service.log"), LOG_FORMAT="text")
+def test_it_writes_a_file_for_each_process_when_asked(web: Start, tmp_path: Path) -> None:
+    running = web(LOG_FILE=str(tmp_path / "service.log"), LOG_FORMAT="text", WEB_CONCURRENCY="2")
 
-    requests.get(f"{running.url}/", timeout=10)
+    asked, until = 0, time.monotonic() + 30
+    while len(files := sorted(tmp_path.glob("service.*.log"))) < 2 and time.monotonic() < until:
+        requests.get(f"{running.url}/", timeout=10)
+        asked += 1
+        time.sleep(0.02)  # the second process may come up later
 
-    line = json.loads((tmp_path / "service.log").read_text().splitlines()[-1])
-    assert line["event"] == "request"
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert [file.name for file in files] == ["service.0.log", "service.1.log"]
+    assert [line["event"] for line in lines if line.get("route") == ""] == ["request"] * asked
 
 
 def test_it_says_that_rate_limits_are_off(web: Start) -> None:
