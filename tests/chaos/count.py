@@ -32,10 +32,12 @@ class Figures:
     refunds_owed: int
     refunds_asked: int
     faults: dict[str, int]
+    bites: dict[str, int]
     lost: int
     ghosts: int
     out_of_order: int
     other_bytes: int
+    contracts_broken: int
     effects_missing: int
     effects_twice: int
     dead: int
@@ -54,7 +56,7 @@ class Figures:
 
 
 MUST_BE_ZERO = {
-    *("lost", "ghosts", "out_of_order", "other_bytes"),
+    *("lost", "ghosts", "out_of_order", "other_bytes", "contracts_broken"),
     *("effects_missing", "effects_twice", "dead", "bad_exits"),
 }
 
@@ -152,6 +154,7 @@ def count_everything(
         refunds_owed=sum(1 for booking in bookings.values() if booking.get("refund")),
         refunds_asked=len(partners.keys("/api/payments/refunds")),
         faults=faults.counts,
+        bites=dict(faults.bites),
         lost=sum((Counter(events) - Counter(told.get(id_, []))).total() for id_, events in expected.items())
         + len(patients - told.keys()),
         ghosts=sum(
@@ -161,6 +164,7 @@ def count_everything(
         ),
         out_of_order=sum(1 for first in heard.first.values() if [v for v, _ in first] != sorted(v for v, _ in first)),
         other_bytes=heard.other_bytes,
+        contracts_broken=heard.broken.total(),
         effects_missing=len(bookings) - len(paid) + len(refunds) - len(partners.keys("/api/payments/refunds")),
         effects_twice=paid_twice(paid),
         dead=dead(faults.stack) + int(collection("outbox").count_documents({"status": "DEAD"})),

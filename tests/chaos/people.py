@@ -15,6 +15,7 @@ from time import monotonic, sleep
 from typing import Any, cast
 
 import pika
+from jsonschema import Draft7Validator
 from pika.exceptions import AMQPError
 
 from tests.chaos.faults import OTHER_SERVICE
@@ -163,14 +164,29 @@ class Heard:
     copies: Counter[str] = field(default_factory=Counter)
     bodies: dict[str, bytes] = field(default_factory=dict)
     other_bytes: int = 0
+    broken: Counter[str] = field(default_factory=Counter)  # what breaks its contract, and how
     first: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
-    def hear(self, message_id: str, aggregate: str, version: int, type: str, body: bytes) -> None:
+    def hear(self, message_id: str, type: str, headers: dict[str, Any], body: bytes) -> None:
+        aggregate, version = headers["aggregate_id"], headers["aggregate_version"]
         self.copies[message_id] += 1
         if self.bodies.setdefault(message_id, body) != body:
             self.other_bytes += 1
         if self.copies[message_id] == 1:
             self.first.setdefault(aggregate, []).append((version, type))
+            if violation := violation_of(type, headers, body):
+                self.broken[f"{type}: {violation}"] += 1
+
+
+def violation_of(type: str, headers: dict[str, Any], body: bytes) -> str | None:
+    """How a message breaks what the AsyncAPI document promises; None when it does not."""
+    from events.asyncapi import HEADERS
+    from events.schemas import PUBLISHED_BY_NAME
+
+    if not Draft7Validator(HEADERS).is_valid(headers):
+        return "headers"
+    contract = PUBLISHED_BY_NAME.get(type)
+    return contract.violation(json.loads(body)) if contract else "unknown"
 
 
 class Listener(threading.Thread):
@@ -196,8 +212,5 @@ class Listener(threading.Thread):
                 channel.queue_bind(OTHER_SERVICE, exchange, "#")
             channel.basic_qos(prefetch_count=200)
             for method, properties, body in channel.consume(OTHER_SERVICE):
-                headers = properties.headers
-                self.heard.hear(
-                    properties.message_id, headers["aggregate_id"], headers["aggregate_version"], properties.type, body
-                )
+                self.heard.hear(properties.message_id, properties.type, properties.headers, body)
                 channel.basic_ack(method.delivery_tag)

@@ -45,6 +45,10 @@ class Process:
         return self._process
 
     @property
+    def is_running(self) -> bool:
+        return self.running.poll() is None
+
+    @property
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
@@ -113,6 +117,10 @@ class Stack:
 
     def __exit__(self, *error: object) -> None:
         self._open.close()
+
+    def lies_behind(self, rabbitmq_url: str) -> None:
+        """Our processes reach RabbitMQ by this address; so does this one once it is set up."""
+        self._settings["RABBITMQ_URL"] = rabbitmq_url
 
     def use(self) -> None:
         """Set Django up in this process, on these servers. Once in a process."""
