@@ -1,7 +1,8 @@
 """The event figures: latency, drain, idle cost, consumption. `python -m tests.benchmarks.events` measures them.
 
 Everything is real: own MongoDB and RabbitMQ, `publish_events` and `consume_events` as processes, events written by the
-receivers that write them.
+receivers that write them, patients who are registered and are told. It ends with exit code 1 when a figure misses its
+bound; on a machine that is busy with other work they mean little.
 """
 
 from __future__ import annotations
@@ -14,16 +15,39 @@ import tempfile
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import cycle
 from pathlib import Path
 from time import monotonic, sleep, time
 
+from bson import Decimal128, ObjectId
+
+from tests.chaos.partners import Partners
 from tests.chaos.stack import Stack
 
 BACKLOG = 20_000
 PAYMENTS = 3_000
-RATE, LATENCY_SECONDS = 100, 20
+RATE, LATENCY_SECONDS, PATIENTS = 100, 20, 500
 IDLE_SECONDS = 20
 OTHER_SERVICE = "another-service"
+PRICE = Decimal("678.50")
+
+BELOW: dict[str, dict[str, float]] = {
+    "latency": {"median ms": 30, "p99 ms": 150},
+    "idle": {"publisher % of a core": 1, "consumer % of a core": 1},
+}
+AT_LEAST: dict[str, dict[str, float]] = {
+    "latency": {"bookings a second": 0.95 * RATE},
+    "drain": {"a second": 3000},
+    "consume": {"a second": 500},
+}
+
+
+def missed(name: str, figures: dict[str, float]) -> list[str]:
+    """Which of the figures `name` are not what they should be, a line each."""
+    slow = {figure: f"below {bound:g}" for figure, bound in BELOW.get(name, {}).items() if not figures[figure] < bound}
+    few = {figure: f"at least {bound:g}" for figure, bound in AT_LEAST.get(name, {}).items() if figures[figure] < bound}
+    return [f"{name}: {figure} is {figures[figure]:,.1f}, not {bound}" for figure, bound in (slow | few).items()]
 
 
 def drain(stack: Stack) -> dict[str, float]:
@@ -46,8 +70,6 @@ def drain(stack: Stack) -> dict[str, float]:
 
 
 def write_backlog(events: int) -> None:
-    from bson import ObjectId
-
     from booking_service.djongo.transaction import atomic
     from events.models import Lane
     from events.repositories import NewEvent, outbox_add
@@ -76,7 +98,7 @@ def latency(stack: Stack) -> dict[str, float]:
     listener = threading.Thread(target=listen, args=(stack, arrived, stop))
     listener.start()
     sleep(1)
-    book = booker()
+    book = booker(patients(PATIENTS))
     began = monotonic()
     for number in range(RATE * LATENCY_SECONDS):
         sleep(max(0.0, began + number / RATE - monotonic()))
@@ -97,23 +119,39 @@ def latency(stack: Stack) -> dict[str, float]:
     }
 
 
-def booker() -> Callable[[], str]:
+def patients(number: int) -> list[ObjectId]:
+    """As many patients: one who registered, and others who are like them."""
+    from tests.chaos.count import collection
+    from tests.factories import patient_made
+
+    registered = collection("patients").find_one({"_id": patient_made().id})
+    collection("outbox").delete_many({"aggregateId": str(registered["_id"])})  # their registration is not measured
+    made = []
+    for _ in range(number):
+        id_ = ObjectId()
+        unique = {"emailLower": f"{id_}@example.com", "phone": str(id_), "referralCode": str(id_)}
+        made.append({**registered, **unique, "_id": id_})
+    collection("patients").insert_many(made)
+    return [patient["_id"] for patient in made]
+
+
+def booker(whose: list[ObjectId]) -> Callable[[], str]:
     """Commits what a new booking leaves in the outbox: its event and its notification."""
     from booking_service.djongo.transaction import run
     from bookings import signals
     from bookings.signals import NotificationKind
 
-    def book() -> str:
-        from bson import Decimal128, ObjectId
+    turns = cycle(whose)
 
+    def book() -> str:
         booking = {
             "_id": ObjectId(),
-            "patient": ObjectId(),
+            "patient": next(turns),
             "serviceType": "WOUND_DRESSING",
             "scheduledDate": datetime.now(UTC),
             "scheduledTime": "10:00",
             "startsAt": datetime.now(UTC),
-            "pricing": {"payableAmount": Decimal128("678.50")},
+            "pricing": {"payableAmount": Decimal128(PRICE)},
             "status": "REQUESTED",
         }
 
@@ -168,34 +206,31 @@ def consume(stack: Stack) -> dict[str, float]:
         sleep(0.05)
     seconds = monotonic() - began
     consumer.stop()
-    return {"payments": PAYMENTS, "seconds": seconds, "a second": (PAYMENTS - already) / seconds, "paid": paid()}
+    assert (paid(), spent()) == (PAYMENTS, PAYMENTS * PRICE), "not every payment took effect once"
+    return {"payments": PAYMENTS, "seconds": seconds, "a second": (PAYMENTS - already) / seconds}
 
 
 def unpaid_bookings(number: int) -> list[str]:
-    """Bookings as the service stores them, but for what payment does not read."""
-    from bson import Decimal128, ObjectId
-
+    """Bookings of as many patients, as the service stores them, but for what payment does not read."""
     from tests.chaos.count import collection
 
     now = datetime.now(UTC)
-    patient = ObjectId()
-    collection("patients").insert_one({"_id": patient, "name": "Asha", "totalBookings": 0, "totalSpent": 0})
     made = [
         {
             "_id": ObjectId(),
-            "patient": ObjectId(),
+            "patient": patient,
             "serviceType": "WOUND_DRESSING",
             "status": "REQUESTED",
             "startsAt": now,
             "scheduledDate": now,
             "scheduledTime": "10:00",
-            "pricing": {"payableAmount": Decimal128("678.50"), "currency": "INR"},
+            "pricing": {"payableAmount": Decimal128(PRICE), "currency": "INR"},
             "payment": {"status": "PENDING", "method": "ONLINE", "attempt": 1},
             "timeline": [],
             "statusTimestamps": {},
             "version": 1,
         }
-        for _ in range(number)
+        for patient in patients(number)
     ]
     collection("nursebookings").insert_many(made)
     return [str(booking["_id"]) for booking in made]
@@ -207,7 +242,7 @@ def publish_payments(stack: Stack, bookings: list[str]) -> None:
     connection = PublishingConnection(stack.rabbit.uri, confirm_seconds=60).open()
     messages = []
     for booking in bookings:
-        data = {"bookingId": booking, "transactionId": f"t-{booking}", "amount": 678.5, "method": "UPI"}
+        data = {"bookingId": booking, "transactionId": f"t-{booking}", "amount": float(PRICE), "method": "UPI"}
         body = {"event": "payment.completed", "data": data, "timestamp": "2026-11-22T10:00:00Z", "service": "bench"}
         name = "payment.completed"
         messages.append(Message(f"m-{booking}", name, "payment.events", name, json.dumps(body).encode(), int(time())))
@@ -222,6 +257,14 @@ def paid() -> int:
     from tests.chaos.count import collection
 
     return int(collection("nursebookings").count_documents({"payment.status": "PAID"}))
+
+
+def spent() -> Decimal:
+    """What all patients together have paid."""
+    from tests.chaos.count import collection
+
+    (total,) = collection("patients").aggregate([{"$group": {"_id": None, "spent": {"$sum": "$totalSpent"}}}])
+    return Decimal(str(total["spent"]))
 
 
 def bind_other_service(stack: Stack) -> None:
@@ -245,18 +288,29 @@ def count(stack: Stack) -> int:
 FIGURES = {"latency": latency, "drain": drain, "idle": idle, "consume": consume}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("figures", nargs="*", help=f"some of {', '.join(FIGURES)}; all when none is named")
     chosen = parser.parse_args().figures or list(FIGURES)
-    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
+    partners = Partners()
+    services = {"PAYMENT_SERVICE_URL": partners.url, "NOTIFICATION_SERVICE_URL": partners.url}
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), **services) as stack:
         stack.use()
         bind_other_service(stack)
         for name in chosen:
             figures = FIGURES[name](stack)
-            sys.stdout.write(f"{name}: " + ", ".join(f"{k} {v:,.1f}" for k, v in figures.items()) + "\n")
-            sys.stdout.flush()
+            wrong += missed(name, figures)
+            say(f"{name}: " + ", ".join(f"{k} {v:,.1f}" for k, v in figures.items()))
+    for line in wrong:
+        say(f"MISSED {line}")
+    return 1 if wrong else 0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
