@@ -1,8 +1,8 @@
 """From broker to effect. `receive` reads a message, `take_effect` does what it says, `Consumer` settles it.
 
 The effect and the inbox row are one transaction, and the ack comes after the commit: a message that comes twice finds
-its row and does nothing. Messages about one booking are handled one after the other, in the order they came; those of
-different bookings side by side.
+its row and does nothing. One consumer handles messages about one booking one after the other, in the order they came to
+it; those of different bookings side by side. Between consumers, and after a retry, order is nobody's: handlers bear any.
 """
 
 from __future__ import annotations
