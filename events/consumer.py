@@ -2,7 +2,8 @@
 
 The effect and the inbox row are one transaction, and the ack comes after the commit: a message that comes twice finds
 its row and does nothing. One consumer handles messages about one booking one after the other, in the order they came to
-it; those of different bookings side by side. Between consumers, and after a retry, order is nobody's: handlers bear any.
+it; those of different bookings side by side. Between consumers, and after a retry, there is no order, and the handlers
+bear any.
 """
 
 from __future__ import annotations

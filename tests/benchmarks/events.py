@@ -182,6 +182,8 @@ def listen(stack: Stack, arrived: dict[str, float], stop: threading.Event) -> No
 def idle(stack: Stack) -> dict[str, float]:
     """What a publisher and a consumer with nothing to do cost, in hundredths of a core."""
     publisher, consumer = stack.spawn("publish_events"), stack.spawn("consume_events")
+    publisher.wait_for("publisher_started")
+    consumer.wait_for("consumer_started")
     sleep(5)
     before = [process.cpu_seconds() for process in (publisher, consumer)]
     sleep(IDLE_SECONDS)
