@@ -42,12 +42,23 @@ def slots_offered(*, id_or_slug: str, days: Sequence[date], city: str | None) ->
     service = catalog.service_find(id_or_slug)
     rules, full = terms.rules_of(service), _full(service, days, [city] if city else service.cities)
     found, reason = scheduling.slots(rules, days=days, city=city, now=moment(), zone=terms.zone(), full=full)
-    written = {starts_at: text for day in days for starts_at, text in _written(service, day)} if found else {}
-    return Offer([_fragment(slot, written[slot.starts_at]) for slot in found], reason)
+    written: dict[datetime, Fragment] = {}
+    for day in days if found else ():
+        written.update(_marked(service, day, full.get(day, NO_CELLS)))
+    return Offer([written[slot.starts_at] for slot in found], reason)
 
 
-def _fragment(slot: Slot, text: bytes) -> Fragment:
-    return Fragment(text if slot.available else text.replace(FREE, TAKEN))
+@lru_cache(maxsize=1024)
+def _marked(service: CatalogService, day: date, full: frozenset[int]) -> dict[datetime, Fragment]:
+    """Each slot of a local day by its start, as JSON that says whether it is free."""
+    slots = scheduling.slots_of_day(day, terms.rules_of(service), terms.zone(), full)
+    texts = dict(_written(service, day))
+    return {
+        slot.starts_at: Fragment(
+            texts[slot.starts_at] if slot.available else texts[slot.starts_at].replace(FREE, TAKEN)
+        )
+        for slot in slots
+    }
 
 
 @lru_cache(maxsize=1024)  # what a slot says changes with the service alone; a day has 48 at most
@@ -76,7 +87,12 @@ def _full(service: CatalogService, days: Sequence[date], cities: Iterable[str]) 
     cells = {day: _cells(day, terms.rules_of(service), terms.zone()) for day in days}
     places = {Place(service.id, service.name, city_key(city), service.capacity_per_slot) for city in cities}
     full = occupancy.full(places, range(cells[days[0]].start, cells[days[-1]].stop))
-    return {day: NO_CELLS.union(*(full[block] for block in blocks_of(of_day))) for day, of_day in cells.items()}
+    return {day: _together(tuple(full[block] for block in blocks_of(of_day))) for day, of_day in cells.items()}
+
+
+@lru_cache(maxsize=4096)
+def _together(cells: tuple[frozenset[int], ...]) -> frozenset[int]:
+    return NO_CELLS.union(*cells)
 
 
 @lru_cache(maxsize=1024)

@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import chain
 from threading import Lock
 from typing import Any, NamedTuple
@@ -76,7 +77,7 @@ class Occupancy:
         if not places:
             return dict.fromkeys(blocks, NO_CELLS)
         found = [known.full for known in self._up_to_date(places, blocks)]
-        return {block: frozenset.intersection(*(full[block] for full in found)) for block in blocks}
+        return {block: _in_all(tuple(full[block] for full in found)) for block in blocks}
 
     def _up_to_date(self, places: Collection[Place], blocks: range) -> Iterator[Known]:
         began = datetime.now(UTC) - LOOK_BACK
@@ -113,12 +114,15 @@ def _counted(
     place: Place, full: Mapping[int, frozenset[int]], runs: list[range], missing: list[int]
 ) -> dict[int, frozenset[int]]:
     counted = repositories.cells_full(place.seats(), runs)
-    old = {**dict.fromkeys(missing, NO_CELLS), **full}
-    again = frozenset(chain.from_iterable(runs))
-    return {
-        block: (cells - again) | counted.intersection(_cells(block)) if not again.isdisjoint(_cells(block)) else cells
-        for block, cells in old.items()
-    }
+    latest, again = {**dict.fromkeys(missing, NO_CELLS), **full}, frozenset(chain.from_iterable(runs))
+    for block in latest.keys() & set(chain.from_iterable(map(blocks_of, runs))):
+        latest[block] = (latest[block] - again) | counted.intersection(_cells(block))
+    return latest
+
+
+@lru_cache(maxsize=4096)  # of sets that stay the same objects until somebody books, so that they are soon compared
+def _in_all(cells: tuple[frozenset[int], ...]) -> frozenset[int]:
+    return frozenset.intersection(*cells)
 
 
 def blocks_of(cells: range) -> range:
