@@ -132,15 +132,19 @@ def command(arguments: list[str], environment: dict[str, str], folder: Path) -> 
             raise RuntimeError(f"{arguments} ended with {process.returncode}: {file.read_text()[-2000:]}")
 
 
-def locust(day: Day, folder: Path, *, users: int, per_user: float, seconds: float) -> Run:
-    """Run the locust file for `users` patients of whom each makes `per_user` requests a second, 0: without pause."""
+def locust(day: Day, folder: Path, *more: str, users: int, per_user: float, seconds: float) -> Run:
+    """Run the locust file for `users` patients of whom each makes `per_user` requests a second, 0: without pause.
+
+    `more` are options of locust.
+    """
     tokens = folder / "tokens"
     tokens.write_text("\n".join(compare.token(number) for number in islice(day.patients, users)))
     line = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")), "--headless"]
     line += ["-H", day.url, "-u", str(users), "-r", str(users), "-t", f"{seconds:.0f}s", "--csv", str(folder / "run")]
+    line += ["--exit-code-on-error", "0", *more]
     environment = {**os.environ, "LOAD_TOKENS": str(tokens), "LOAD_RATE_PER_USER": str(per_user)}
     with (folder / "locust.log").open("wb") as log:
-        subprocess.run([*line, "--exit-code-on-error", "0"], env=environment, stdout=log, stderr=log, check=True)
+        subprocess.run(line, env=environment, stdout=log, stderr=log, check=True)
     return Run(rows_of(folder / "run_stats.csv"), users * per_user)
 
 
@@ -242,10 +246,12 @@ def capacity(day: Day, folder: Path) -> float:
     most = without_errors(
         locust(day, folder, users=USERS_AT_FULL_SPEED, per_user=0, seconds=FULL_SPEED_SECONDS), folder
     )
-    for step in STEPS:
+    for share in STEPS:
         drained(day)
-        rate = round(most.per_second * step)
-        tried = without_errors(locust(day, folder, users=rate, per_user=1, seconds=STEP_SECONDS), folder)
+        rate = round(most.per_second * share)
+        # All come in the first second, which is a twentieth of the step: it counts from then on.
+        run = locust(day, folder, "--reset-stats", users=rate, per_user=1, seconds=STEP_SECONDS)
+        tried = without_errors(run, folder)
         verdict = "it can" if tried.holds else "too many"
         say(f"{rate} requests/s: {tried.per_second:.0f} came, p95 {tried.p95:.0f} ms: {verdict}")
         if tried.holds:
