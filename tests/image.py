@@ -1,8 +1,9 @@
 """`make image`: the Dockerfile without a Docker engine.
 
 Performs its steps one by one in an empty folder, a folder for each stage, with paths such as /app moved into it and a
-fresh virtualenv as the base image's /usr/local. Then measures what the image would hold, and starts the web server from
-it in production, without privileges, on a tree that is read-only but for a temporary folder.
+fresh virtualenv as the base image's /usr/local. Then measures what the image would hold, and starts from it, in
+production, the web server, the publisher, the consumer and a job: as the image's user when root runs this, without
+privileges, on a tree that is read-only but for a temporary folder.
 
     python -m tests.image [--keep FOLDER]
 """
@@ -16,6 +17,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,10 +25,11 @@ import time
 import urllib.request
 import venv
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from booking_service.devstack.servers import MongoServer, RedisServer, free_port
+from booking_service.devstack.servers import MongoServer, RabbitServer, RedisServer, ServerMissing, free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 BASE_MEGABYTES = 131  # python:3.11-slim-bookworm, uncompressed
@@ -167,28 +170,61 @@ def added_megabytes(stage: Stage) -> float:
 
 
 def start_and_ask(stage: Stage, folder: Path) -> None:
-    """The image's default command in production, against real servers of its own."""
+    """Everything that the image runs, in production, against real servers of its own."""
     writable = folder / "tmp"
     writable.mkdir()
     make_read_only(stage.root)
+    give_to(stage, writable)
     check_nothing_can_be_written(stage)
-    with MongoServer(folder / "mongo") as mongo, RedisServer(folder / "redis") as redis:
+    with ExitStack() as running:
+        mongo = running.enter_context(MongoServer(folder / "mongo"))
+        redis = running.enter_context(RedisServer(folder / "redis"))
+        rabbit = broker(running, folder)
         port = free_port()
-        environment = {**stage.process_environment, **production(mongo.uri, redis.uri, port), "TMPDIR": str(writable)}
+        settings = production(mongo.uri, redis.uri, rabbit, port)
+        environment = {**stage.process_environment, **settings, "TMPDIR": str(writable)}
         for command in ("migrate --verbosity 0", "migrate --check", "seed_catalog"):
-            say(f"manage.py {command}")
-            subprocess.run(
-                unprivileged(["python", "manage.py", *command.split()]),
-                cwd=stage.moved(""),
-                env=environment,
-                check=True,
-            )
-        server = subprocess.Popen(unprivileged(stage.command), cwd=stage.moved(""), env=environment)
-        try:
+            perform(stage, environment, command)
+        with process(stage, environment, stage.command):
             ask(port)
-        finally:
-            server.terminate()
-            say(f"SIGTERM -> exit code {server.wait(40)}")
+        for command in ("publish_events", "consume_events"):
+            metrics = free_port()
+            worker = ["python", "manage.py", command]
+            with process(stage, {**environment, "EVENTS_METRICS_PORT": str(metrics)}, worker):
+                say(f"{command}: GET /metrics -> {wait_for(f'http://127.0.0.1:{metrics}/metrics')}")
+        for command in ("sweep_bookings", "send_reminders"):
+            perform(stage, environment, command)
+
+
+def broker(running: ExitStack, folder: Path) -> str:
+    """A RabbitMQ, or an address where there is none: the workers must run on without it, too."""
+    try:
+        return running.enter_context(RabbitServer(folder / "rabbit")).uri
+    except ServerMissing as missing:
+        say(str(missing))
+        return "amqp://127.0.0.1:1/"
+
+
+def perform(stage: Stage, environment: dict[str, str], command: str) -> None:
+    """One management command, from beginning to end."""
+    say(f"manage.py {command}")
+    line = unprivileged(stage, ["python", "manage.py", *command.split()])
+    subprocess.run(line, cwd=stage.moved(""), env=environment, check=True)
+
+
+@contextmanager
+def process(stage: Stage, environment: dict[str, str], command: Sequence[str]) -> Iterator[None]:
+    """A process that runs until it is told to stop, and must end by that with 0."""
+    started = subprocess.Popen(unprivileged(stage, command), cwd=stage.moved(""), env=environment)
+    try:
+        yield
+        started.terminate()
+        code = started.wait(40)
+    finally:
+        started.kill()
+    say(f"SIGTERM -> exit code {code}")
+    if code:
+        sys.exit(f"{' '.join(command)} did not end content.")
 
 
 def ask(port: int) -> None:
@@ -205,27 +241,47 @@ def make_read_only(folder: Path) -> None:
     subprocess.run(["chmod", "-R", "a-w", str(folder)], check=True)
 
 
-def unprivileged(command: Sequence[str]) -> list[str]:
-    """The command without root's power to write to what is read-only."""
+def give_to(stage: Stage, folder: Path) -> None:
+    """The folder to the image's user, as an emptyDir is in a pod."""
+    if os.geteuid() == 0:
+        user, group = map(int, stage.user.split(":"))
+        os.chown(folder, user, group)
+
+
+def unprivileged(stage: Stage, command: Sequence[str]) -> list[str]:
+    """The command as the image's user, without any power over what is read-only.
+
+    Of root's powers it keeps the one to read: this machine's Python may lie in a folder that is root's alone.
+    """
     if os.geteuid() != 0:
         return list(command)
-    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", *command]
+    user, group = stage.user.split(":")
+    kept = [f"--{kind}=-all,+dac_read_search" for kind in ("bounding-set", "inh-caps", "ambient-caps")]
+    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *kept, "--no-new-privs", *command]
 
 
 def check_nothing_can_be_written(stage: Stage) -> None:
-    """Otherwise what follows would show nothing."""
-    attempt = unprivileged(["touch", str(stage.moved("written"))])
+    """Otherwise what follows would show nothing; nor would it if the image's user could not read its files."""
+    attempt = unprivileged(stage, ["touch", str(stage.moved("written"))])
     if subprocess.run(attempt, capture_output=True, check=False).returncode == 0:
         sys.exit("The tree could be written to.")
+    closed = [
+        path for path in stage.root.rglob("*") if not path.is_symlink() and not path.stat().st_mode & stat.S_IROTH
+    ]
+    if closed:
+        sys.exit(f"The image's user could not read {closed[0]} and {len(closed) - 1} more.")
+    who = unprivileged(stage, ["id", "-u"])
+    user = subprocess.run(who, capture_output=True, text=True, check=True).stdout.strip()
+    say(f"as user {user}, with nothing to write but a temporary folder")
 
 
-def production(mongodb: str, redis: str, port: int) -> dict[str, str]:
+def production(mongodb: str, redis: str, rabbitmq: str, port: int) -> dict[str, str]:
     secret = "an-invented-secret-for-this-one-run-of-the-image"
     return {
         "ENVIRONMENT": "production",
         "MONGODB_URI": mongodb,
         "REDIS_URL": redis,
-        "RABBITMQ_URL": "amqp://127.0.0.1:1/",
+        "RABBITMQ_URL": rabbitmq,
         **dict.fromkeys(("SECRET_KEY", "JWT_SECRET", "SERVICE_SECRET"), secret),
         **dict.fromkeys(("MAIN_API_URL", "PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL"), "https://partner.invalid"),
         "ALLOWED_HOSTS": "booking.example.com",
