@@ -18,6 +18,7 @@ ORDERS = (NEWEST_FIRST, "startsAt", "-startsAt")
 DAYS_BY_DEFAULT = 7
 _LONGEST = 60
 T = TypeVar("T")
+LONGEST_CITY = 100
 _DAY = timedelta(days=1)
 
 
@@ -72,6 +73,14 @@ def slot_days(query: QueryDict, today: date) -> list[date]:
     if (last - first).days >= scheduling.LONGEST_SLOT_RANGE_DAYS:
         raise RangeTooLarge
     return [first + n * _DAY for n in range((last - first).days + 1)]
+
+
+def slot_city(query: QueryDict) -> str | None:
+    """The city, None if none is asked for. Raises InvalidInput when it is longer than any name of one."""
+    city = query.get("city") or None
+    if city is not None and len(city) > LONGEST_CITY:
+        raise InvalidInput(errors=[FieldError("city", f"At most {LONGEST_CITY} characters.", "MAX_LENGTH")])
+    return city
 
 
 def _read(query: QueryDict, name: str, read: Callable[[str], T], errors: list[FieldError]) -> T | None:

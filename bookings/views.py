@@ -38,7 +38,7 @@ from bookings.exceptions import (
     SlotTaken,
 )
 from bookings.lifecycle import Part
-from bookings.queries import list_query, slot_days
+from bookings.queries import list_query, slot_city, slot_days
 from bookings.reading import Document
 from bookings.serializers import (
     AssignInput,
@@ -296,9 +296,7 @@ class SlotViewSet(ServiceViewSet):
     def slots(self, request: Request, id_or_slug: str) -> HttpResponse:
         """The slots of a service, each with its price; an empty answer says why."""
         days = slot_days(request.query_params, availability.today())
-        offer = availability.slots_offered(
-            id_or_slug=id_or_slug, days=days, city=request.query_params.get("city") or None
-        )
+        offer = availability.slots_offered(id_or_slug=id_or_slug, days=days, city=slot_city(request.query_params))
         reason = {"reason": offer.reason.value} if offer.reason else {}
         return revalidated(request, success({"slots": offer.slots, **reason}, count=len(offer.slots)))
 

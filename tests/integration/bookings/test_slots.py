@@ -120,6 +120,12 @@ def test_it_refuses_odd_ranges(public, query):
     assert slots(public, query).status_code == 400
 
 
+def test_it_refuses_a_city_longer_than_any_name(public):
+    answer = slots(public, f"city={'x' * 101}")
+    assert (answer.status_code, answer.body["errors"][0]["field"]) == (400, "city")
+    assert slots(public, f"city={'x' * 100}").status_code == 200
+
+
 def test_a_service_that_is_not_there_has_no_slots(public):
     assert slots(public, service="aura-reading").status_code == 404
     service_made("IV_DRIP", availability__isActive=False)
