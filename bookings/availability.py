@@ -84,8 +84,10 @@ def _full(service: CatalogService, days: Sequence[date], cities: Iterable[str]) 
     """The cells around each day in which no seat is left, in the city or in any of several; {} without a capacity."""
     if service.capacity_per_slot is None:
         return {}
-    cells = {day: _cells(day, terms.rules_of(service), terms.zone()) for day in days}
-    places = {Place(service.id, service.name, city_key(city), service.capacity_per_slot) for city in cities}
+    rules = terms.rules_of(service)
+    cells = {day: _cells(day, rules, terms.zone()) for day in days}
+    served = [city for city in map(city_key, cities) if not rules.cities or city in rules.cities]
+    places = {Place(service.id, service.name, city, service.capacity_per_slot) for city in served}
     full = occupancy.full(places, range(cells[days[0]].start, cells[days[-1]].stop))
     return {day: _together(tuple(full[block] for block in blocks_of(of_day))) for day, of_day in cells.items()}
 

@@ -33,7 +33,7 @@ from bookings import repositories, slot_guard
 from bookings.scheduling import NO_CELLS
 
 CELLS_A_BLOCK = 288  # a day of them, in UTC
-LOOK_BACK = timedelta(minutes=3)  # longer than MongoDB lets a transaction live, with clocks that differ
+LOOK_BACK = timedelta(seconds=90)  # longer than MongoDB lets a transaction live, with clocks that differ
 KEEP_SECONDS = 600.0
 MOST_PLACES = 128
 
@@ -83,9 +83,11 @@ class Occupancy:
         began = datetime.now(UTC) - LOOK_BACK
         known = {place: self._find(place, began) for place in places}
         since = min(one.since for one in known.values())
-        changes = repositories.seat_changes([place.name for place in places], since)
+        changes: dict[str, list[dict[str, Any]]] = {place.name: [] for place in places}
+        for change in repositories.seat_changes(changes.keys(), since):
+            changes[change["place"]].append(change)
         for place, one in known.items():
-            latest = _read(place, one, [change for change in changes if change["place"] == place.name], blocks, began)
+            latest = _read(place, one, changes[place.name], blocks, began)
             self._keep(place, latest)
             yield latest
 
