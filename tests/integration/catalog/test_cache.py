@@ -87,6 +87,18 @@ def test_it_answers_from_the_cache_in_one_round_trip(path: str, sent: list[bytes
         assert (second.content, second["ETag"]) == (first.content, first["ETag"])
 
 
+def test_a_request_within_the_limits_takes_one_more_for_the_limit(settings: Any, sent: list[bytes]) -> None:
+    """As in production: limits work without the catalog, and the catalog without limits; each asks for itself."""
+    settings.RATE_LIMIT_ENABLED = True
+    service_made()
+    client.get("/api/services")
+    sent.clear()
+
+    client.get("/api/services")
+
+    assert [cache.PREFIX.encode() in command for command in sent] == [False, True]
+
+
 def test_it_takes_one_round_trip_too_for_what_another_pod_has_built(sent: list[bytes]) -> None:
     one, other, build = CatalogCache(), CatalogCache(), Builder()
     read(one, build)
