@@ -1,16 +1,19 @@
 """`python -m tests.benchmarks.catalog`: 1,000 services against 30, and a month of slots against a list.
 
 Two web processes on one MongoDB and one Redis of their own, asked in turn, one request at a time over one connection.
+Each has beside it a process of staff, who change a service when a question says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -20,6 +23,7 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import django
 from bson import ObjectId
 from pymongo import MongoClient
 from redis import Redis
@@ -41,6 +45,7 @@ class Side:
 
     connection: HTTPConnection
     redis: Redis
+    staff: subprocess.Popen[str]
 
     def ask(self, path: str) -> float:
         """Milliseconds until the whole answer to GET `path` was here."""
@@ -54,8 +59,17 @@ class Side:
         return took
 
     def forget(self) -> None:
-        """Let the next request find nothing cached, as after a change."""
+        """Let the next request find nothing cached."""
         self.redis.flushdb()
+
+    def change(self) -> None:
+        """Let staff change a service, in a process that is not the one we ask."""
+        assert self.staff.stdin
+        assert self.staff.stdout
+        self.staff.stdin.write("change\n")
+        self.staff.stdin.flush()
+        if self.staff.stdout.readline() != "changed\n":
+            raise RuntimeError("the process of staff has ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,7 @@ LIST_KEPT, LIST_BUILT = (
 )
 SLOTS_KEPT = Question("31 days of slots, service cached", repeated(month_of_slots()))
 SLOTS_BUILT = Question("31 days of slots, nothing cached", repeated(month_of_slots()), Side.forget)
-FIRST_SEARCH = Question("first search after a change", repeated(search(RARE)), Side.forget)
+SEARCH_BUILT = Question("search, nothing cached", repeated(search(RARE)), Side.forget)
 QUESTIONS = (
     LIST_KEPT,
     LIST_BUILT,
@@ -100,6 +114,7 @@ QUESTIONS = (
     Question("search that all match, not cached", lambda: spellings(EVERYWHERE)),
     Question("search that three match, not cached", lambda: spellings(RARE)),
     Question("search that none match, not cached", lambda: spellings(NOWHERE)),
+    Question("first search after a change", repeated(search(RARE)), Side.change),
     SLOTS_KEPT,
     SLOTS_BUILT,
 )
@@ -151,13 +166,13 @@ def line(title: str, first: float, second: float, promised: float) -> str:
 
 
 def table(sides: dict[int, Side], rounds: int) -> Iterator[str]:
-    found = {question.title: medians(sides, question, rounds) for question in (*QUESTIONS, FIRST_SEARCH)}
-    few, many = found[FIRST_SEARCH.title].values()
+    found = {question.title: medians(sides, question, rounds) for question in (*QUESTIONS, SEARCH_BUILT)}
+    few, many = found[SEARCH_BUILT.title].values()
     yield f"| median of a request (ms) | {FEW} services | {MANY:,} | ratio | |"
     yield "|---|--:|--:|--:|---|"
     for question in QUESTIONS:
         yield line(question.title, found[question.title][FEW], found[question.title][MANY], PROMISED)
-    yield f"| {FIRST_SEARCH.title} | {few:.2f} | {many:.2f} | {many / few:.2f} | |"
+    yield f"| {SEARCH_BUILT.title} | {few:.2f} | {many:.2f} | {many / few:.2f} | |"
     yield ""
     yield "| median of a request (ms) | list | slots | ratio | |"
     yield "|---|--:|--:|--:|---|"
@@ -176,14 +191,44 @@ def started(stack: ExitStack, mongo: MongoServer, redis: RedisServer, folder: Pa
     fill(uri, size)
     web = stack.enter_context(processes.web(environment, folder / f"web{size}.log"))
     address = urlsplit(web.url)
-    return Side(HTTPConnection(str(address.hostname), address.port, timeout=10), Redis.from_url(redis_uri))
+    connection = HTTPConnection(str(address.hostname), address.port, timeout=10)
+    return Side(connection, Redis.from_url(redis_uri), stack.enter_context(staff(environment)))
+
+
+@contextmanager
+def staff(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process of staff; it ends with what it reads from."""
+    command = [sys.executable, "-m", "tests.benchmarks.catalog", "--staff"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=processes.ROOT, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+
+
+def play_staff() -> None:
+    """Rename a service for each line that comes in, and say so."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "booking_service.settings")
+    django.setup()
+    from booking_service.api.callers import SYSTEM
+    from catalog import services
+
+    [listed], _ = services.services_page(services.Shelf(), skip=0, limit=1)
+    for number, _ in enumerate(sys.stdin):
+        service = services.service_document(name=listed["name"])
+        assert service
+        service["displayName"] = f"Renamed {number} times"
+        services.service_update(actor=SYSTEM, service_id=service["_id"], version=service["__v"], document=service)
+        print("changed", flush=True)
 
 
 def main() -> None:
     """Fill, measure, print."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=ROUNDS)
+    options.add_argument("--staff", action="store_true", help="play staff; the benchmark starts this itself")
     wanted = options.parse_args()
+    if wanted.staff:
+        play_staff()
+        return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mongo = stack.enter_context(MongoServer(folder / "mongodb"))
