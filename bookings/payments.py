@@ -256,11 +256,19 @@ def payment_refunded(
     """
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
+    transaction_id = transaction_id or _flagged_with(booking, decimal(amount))
     if transaction_id and not _is_payment(payment, transaction_id):
         return _returned(booking, transaction_id, decimal(amount), refunded_at or moment())
     if payment.get("status") == REFUNDED:
         return booking
     return _marked_refunded(booking, decimal(amount), refunded_at or moment())
+
+
+def _flagged_with(booking: Mapping[str, Any], amount: Decimal) -> str:
+    """The transaction that a refund without a name can only mean: nobody asked for one, and this one waits for it."""
+    flags = (booking.get("payment") or {}).get("discrepancies") or []
+    waiting = [flag for flag in flags if "refundedAt" not in flag and decimal(flag["amount"]) == amount]
+    return "" if booking.get("refund") or not waiting else str(waiting[0]["transactionId"])
 
 
 def _is_payment(payment: Mapping[str, Any], transaction_id: str) -> bool:

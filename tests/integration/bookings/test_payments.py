@@ -418,6 +418,30 @@ def test_a_wrong_amount_given_back_leaves_the_right_payment(asha, booking, kept,
     assert kept()["refund"]["amount"].to_decimal() == PRICE
 
 
+@pytest.mark.parametrize("amount", [PRICE, 600])
+def test_a_refund_without_a_name_is_of_the_transaction_that_waits_for_one(asha, booking, kept, documents, amount):
+    completed(booking)
+    flagged(booking, "txn-2", amount)
+
+    given_back(booking, "", amount)
+
+    assert kept()["payment"]["status"] == "PAID"
+    assert_noted(kept(), "txn-2", amount)
+    assert spent(documents, asha) == PRICE
+
+
+def test_a_refund_without_a_name_is_of_the_payment_when_that_was_asked_for(asha, booking, kept):
+    completed(booking)
+    flagged(booking, "txn-2", PRICE)
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+
+    given_back(booking, "")
+
+    after = kept()
+    assert (after["payment"]["status"], after["refund"]["status"]) == ("REFUNDED", "REFUNDED")
+    assert "refundedAt" not in after["payment"]["discrepancies"][0]
+
+
 def test_a_wrong_amount_given_back_can_still_be_paid(booking, post, payment_service):
     flagged(booking, "txn-1", 600)
     given_back(booking, "txn-1", 600)
