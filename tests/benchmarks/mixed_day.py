@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count, islice
@@ -29,6 +29,7 @@ from uuid import uuid4
 import pika
 import psutil
 from bson import ObjectId
+from pika.exceptions import ChannelClosedByBroker
 from pymongo import MongoClient
 
 from booking_service.devstack.servers import HOST, MongoServer, RabbitServer, RedisServer, free_port
@@ -41,10 +42,25 @@ FULL_SPEED_SECONDS = STEP_SECONDS = 20
 STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 SAMPLE_SECONDS = 5.0
 DRAIN_SECONDS = 30
-WORKERS = ("publish_events", "consume_events")
+QUEUE = "patient-booking.events"
 LANES = ("BROKER", "PARTNER")
-PARTNERS = ("MAIN_API_URL", "PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL")
+ADDRESSES = ("MAIN_API_URL", "PAYMENT_SERVICE_URL", "NOTIFICATION_SERVICE_URL")
 PAGE = processes.ROOT / "docs" / "load.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A Python command beside web, and what its log says once it is ready."""
+
+    name: str
+    arguments: tuple[str, ...]
+    ready: str
+
+
+WORKERS = (
+    Command("publish_events", ("manage.py", "publish_events"), "publisher_started"),
+    Command("consume_events", ("manage.py", "consume_events"), "consumer_started"),
+)
 
 
 @dataclass(slots=True)
@@ -84,25 +100,41 @@ def stack(folder: Path) -> Iterator[Day]:
         processes.manage(environment, "migrate")
         compare.fill_ours(mongo.uri, patients=PATIENTS)
         listen(rabbit.uri)
-        running.enter_context(partners(environment, folder))
+        running.enter_context(command(partners(folder), environment, folder))
         web = running.enter_context(processes.web(environment, folder / "web.log"))
-        workers = {name: running.enter_context(command(["manage.py", name], environment, folder)) for name in WORKERS}
+        workers = {one.name: running.enter_context(command(one, environment, folder)) for one in WORKERS}
+        wait_for_consumer(rabbit.uri)
         database = running.enter_context(MongoClient[dict[str, Any]](mongo.uri)).get_default_database()
         yield Day(web.url, database, rabbit.uri, {"web": web.process, **workers})
 
 
 def service_environment(mongodb: str, redis: str, rabbitmq: str) -> dict[str, str]:
-    """As in production, with the deployment's own number of web processes, and partners on this machine."""
-    addresses = {name: f"http://{HOST}:{free_port()}" for name in PARTNERS}
-    made = processes.service_environment(mongodb, redis, RABBITMQ_URL=rabbitmq, **addresses)
+    """The deployment's own number of web processes, and partners on this machine.
+
+    As in production but for its name: there an answer of a stand-in is refused.
+    """
+    addresses = {name: f"http://{HOST}:{free_port()}" for name in ADDRESSES}
+    like = {"ENVIRONMENT": "development", "LOG_FORMAT": "json", "RABBITMQ_URL": rabbitmq, **addresses}
+    made = processes.service_environment(mongodb, redis, **like)
     del made["WEB_CONCURRENCY"]
     return made
 
 
-def partners(environment: dict[str, str], folder: Path) -> Any:
-    """The stand-ins of the devstack, which know the service's secret and run in no production."""
-    stand_ins = ["-m", "booking_service.devstack.partners", "--folder", str(folder)]
-    return command(stand_ins, {**environment, "ENVIRONMENT": "development"}, folder)
+def partners(folder: Path) -> Command:
+    """The stand-ins of the devstack, whose memory lies in the folder."""
+    arguments = ("-m", "booking_service.devstack.partners", "--folder", str(folder))
+    return Command("partners", arguments, "stand-in notifications: at")
+
+
+def wait_for_consumer(rabbitmq_url: str) -> None:
+    """Return once our queue is consumed: what is published before it is there reaches nobody."""
+    give_up_at = time.monotonic() + processes.START_SECONDS
+    while time.monotonic() < give_up_at:
+        with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection, suppress(ChannelClosedByBroker):
+            if connection.channel().queue_declare(QUEUE, passive=True).method.consumer_count:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"Nobody consumes {QUEUE}.")
 
 
 def listen(rabbitmq_url: str) -> None:
@@ -116,20 +148,22 @@ def listen(rabbitmq_url: str) -> None:
 
 
 @contextmanager
-def command(arguments: list[str], environment: dict[str, str], folder: Path) -> Iterator[psutil.Process]:
-    """A Python command that runs until it is told to stop; one that ended before, or not with 0, is an error."""
-    file = folder / f"{arguments[1]}.log"
+def command(one: Command, environment: dict[str, str], folder: Path) -> Iterator[psutil.Process]:
+    """Runs until it is told to stop, from when it is ready; one that ended before, or not with 0, is an error."""
+    file = folder / f"{one.name}.log"
     with file.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=processes.ROOT, env=environment, stdout=log, stderr=log
-        )
+        line = [sys.executable, "-u", *one.arguments]
+        process = subprocess.Popen(line, cwd=processes.ROOT, env=environment, stdout=log, stderr=log)
     try:
+        give_up_at = time.monotonic() + processes.START_SECONDS
+        while one.ready not in file.read_text() and process.poll() is None and time.monotonic() < give_up_at:
+            time.sleep(0.1)
         yield psutil.Process(process.pid)
     finally:
         ended_by_itself = process.poll()
         process.terminate()
         if ended_by_itself is not None or process.wait(30) != 0:
-            raise RuntimeError(f"{arguments} ended with {process.returncode}: {file.read_text()[-2000:]}")
+            raise RuntimeError(f"{one.name} ended with {process.returncode}: {file.read_text()[-2000:]}")
 
 
 def locust(day: Day, folder: Path, *more: str, users: int, per_user: float, seconds: float) -> Run:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks import mixed_day
-from tests.benchmarks.mixed_day import Day, command, meanwhile
+from tests.benchmarks.mixed_day import Command, Day, command, meanwhile
 from tests.benchmarks.verdict import Left, Memory, Run, Verdict
 
 NOTHING_LEFT = Left(waiting={"BROKER": 0, "PARTNER": 0}, dead=0, unpaid=0)
@@ -92,15 +92,16 @@ def test_it_fails_when_what_should_go_on_meanwhile_breaks_off() -> None:
 
 
 def test_it_fails_when_a_worker_ends_by_itself(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="ended with 0"), command(["-c", "pass"], {}, tmp_path) as process:
+    worker = Command("worker", ("-c", "print('ready')"), "ready")
+    with pytest.raises(RuntimeError, match="worker ended with 0"), command(worker, {}, tmp_path) as process:
         process.wait(10)
 
 
-def test_it_runs_as_many_web_processes_as_a_deployment_and_partners_that_answer() -> None:
+def test_it_runs_as_many_web_processes_as_a_deployment_with_partners_whose_answers_count() -> None:
     made = mixed_day.service_environment("mongodb://m/x", "redis://r", "amqp://q")
     assert "WEB_CONCURRENCY" not in made
-    assert len({made[name] for name in mixed_day.PARTNERS} - {"http://127.0.0.1:9"}) == 3
-    assert made["ENVIRONMENT"] == "production"
+    assert len({made[name] for name in mixed_day.ADDRESSES} - {"http://127.0.0.1:9"}) == 3
+    assert made["ENVIRONMENT"] == "development", "production refuses the answers of stand-ins"
 
 
 def test_what_the_machine_can_do_is_found_without_errors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
