@@ -81,12 +81,14 @@ def post_worker_init(worker: Any) -> None:
     from gunicorn.arbiter import Arbiter
 
     from booking_service.operations.checks import problems_at_start
+    from patients import passwords
 
     problems = problems_at_start()
     for problem in problems:
         worker.log.log(problem.level, "%s %s (%s)", problem.msg, problem.hint, problem.id)
     if any(problem.level >= ERROR for problem in problems):
         raise SystemExit(Arbiter.APP_LOAD_ERROR)
+    passwords.prepare()
     # What was imported stays until the end; full collections that look at it again stopped every request for 60 ms.
     gc.collect()
     gc.freeze()

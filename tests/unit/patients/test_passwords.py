@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import argon2
@@ -86,3 +87,19 @@ def test_every_refusal_is_one_argon2_and_one_bcrypt(work, stored):
     """Equal work rather than a stopwatch: the medians differ by the noise of the machine only."""
     assert not passwords.password_is_right("Wrong414002x", stored)
     assert work == {("argon2", 19 * 1024): 1, ("bcrypt", b"10"): 1}
+
+
+def test_a_prepared_process_makes_no_hash_for_its_first_refusal(monkeypatch):
+    passwords._nobodys_hash.cache_clear()
+    passwords.prepare()
+
+    def makes(*_args: Any, **_options: Any) -> str:
+        raise AssertionError("a refusal made a hash")
+
+    monkeypatch.setattr(passwords, "make_password", makes)
+    assert not passwords.password_is_right(PASSWORD, None)
+
+
+def test_web_processes_are_prepared():
+    started = Path("gunicorn.conf.py").read_text().split("def post_worker_init", 1)[1].split("\ndef ", 1)[0]
+    assert "passwords.prepare()" in started
