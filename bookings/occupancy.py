@@ -36,6 +36,7 @@ CELLS_A_BLOCK = 288  # a day of them, in UTC
 LOOK_BACK = timedelta(seconds=90)  # longer than MongoDB lets a transaction live, with clocks that differ
 KEEP_SECONDS = 600.0
 MOST_PLACES = 128
+MOST_RUNS = 16  # that are counted one by one; more of them by whole blocks
 
 
 class Place(NamedTuple):
@@ -108,6 +109,8 @@ def _read(place: Place, known: Known, changes: list[dict[str, Any]], blocks: ran
     new = [range(change["first"], change["last"] + 1) for change in changes if change["_id"] not in known.seen]
     missing = [block for block in blocks if block not in known.full]
     stale = [run for run in new if not known.full.keys().isdisjoint(blocks_of(run))]
+    if len(stale) > MOST_RUNS:  # as while an import runs
+        stale = list(_runs(sorted({block for run in stale for block in blocks_of(run)})))
     full = _counted(place, known.full, [*stale, *_runs(missing)], missing) if stale or missing else known.full
     return Known(began, known.forget_at, frozenset(change["_id"] for change in changes), full)
 

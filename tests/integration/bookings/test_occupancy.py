@@ -148,3 +148,17 @@ def test_it_counts_a_month_once_and_then_what_was_booked(place: Place, counted: 
     full(pod, place), full(pod, place)
 
     assert [set(run) for run in counted] == [half_hour()]
+
+
+def test_it_counts_whole_days_when_much_was_booked(place: Place, counted: list[range], monkeypatch) -> None:
+    pod = Occupancy()
+    book()
+    full(pod, place)
+    counted.clear()
+    monkeypatch.setattr(occupancy, "MOST_RUNS", 2)
+
+    book(), book(0, 2), book(0, 2)
+
+    assert full(pod, place) == half_hour() | half_hour(0, 2)
+    assert len(counted) == 1
+    assert half_hour() | half_hour(0, 2) <= set(counted[0])
