@@ -177,6 +177,23 @@ def test_it_lets_staff_order_rows_by_mouse_and_by_keys(site: str, browser: Brows
     assert [faq["question"] for faq in faqs] == [first, third, "New?", second]
 
 
+def test_it_copies_a_service_once_staff_say_so(site: str, browser: Browser) -> None:
+    page = signed_in(browser, site, "asha")
+    page.goto(f"{site}/admin/catalog/service/?q=iv+drip")
+    page.get_by_role("link", name="IV drip").first.click()
+
+    page.get_by_role("link", name="Copy", exact=False).first.click()
+    expect(page.get_by_text("under a name of its own")).to_be_visible()
+    picture(page, "service-copy")
+    page.get_by_role("button", name="Copy", exact=True).click()
+
+    expect(page.get_by_text("This is the copy. It is not active yet.")).to_be_visible()
+    expect(page.get_by_label("Code*")).to_have_value("IV_DRIP_COPY")
+    assert service(site, "iv-drip-copy").status_code == 404
+    page.goto(f"{site}/admin/catalog/servicechange/")
+    picture(page, "service-changes")
+
+
 def test_it_tells_the_second_of_two_editors_what_happened(site: str, browser: Browser) -> None:
     pages = [signed_in(browser, site, name) for name in ("asha", "ben")]
     for page in pages:
