@@ -72,6 +72,7 @@ def test_rabbitmqs_user_declares_publishes_and_moves_messages(rabbit: RabbitServ
 
     assert batch.outcome_of(ours.id) is broker.Outcome.RETURNED  # it may be published; nobody listens here
     assert message_count(address, topology().retry_queues[-1]) == 1
+    assert broker.depths(address, topology()) == {"events": 0, "dead": 1}
     assert [letter.body for letter in take(address, topology().dead_queue, 1)] == [b"2"]
 
 
