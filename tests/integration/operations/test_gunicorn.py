@@ -80,6 +80,18 @@ def test_it_keeps_no_thread_for_connections_that_say_nothing(web: Start) -> None
     assert time.monotonic() - began < 1
 
 
+def test_it_closes_connections_that_say_nothing_for_too_long(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1", GUNICORN_CMD_ARGS="--keep-alive 1")
+
+    with ExitStack() as stack:
+        silent, idle = (stack.enter_context(socket.create_connection((HOST, running.port), timeout=8)) for _ in "12")
+        idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert [idle.recv(1), silent.recv(1)] == [b"", b""]
+
+    assert requests.get(f"{running.url}/health/live", timeout=10).status_code == 200
+
+
 def test_it_answers_pipelined_requests_in_order(web: Start) -> None:
     running = web(WEB_CONCURRENCY="1")
     last = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
