@@ -123,9 +123,13 @@ class Verdict:
             "",
             *self._events(),
             "",
-            "; ".join(self.faults()) or "No errors, no growth, nothing left behind.",
+            "; ".join(self.faults()) or self._praise(),
         ]
         return "\n".join(lines) + "\n"
+
+    def _praise(self) -> str:
+        grown = "no growth" if all(one.is_judged for one in self.memory) else "too short a run to judge growth"
+        return f"No errors, nothing left behind, {grown}."
 
     def _requests(self) -> list[str]:
         lines = ["| request | number | errors | p50 ms | p95 ms | p99 ms |", "|---|--:|--:|--:|--:|--:|"]

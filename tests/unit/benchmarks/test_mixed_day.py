@@ -64,7 +64,8 @@ def test_ten_percent_within_ten_minutes_is_growth() -> None:
 def test_a_run_that_only_warms_up_is_not_judged() -> None:
     short = memory(200, 0, minutes=1)
     assert not short.grows
-    assert "too short to tell" in verdict(memory=[short]).markdown("a machine", "a commit")
+    assert "too short a run to judge growth" in verdict(memory=[short]).markdown("a machine", "a commit")
+    assert "no growth" in verdict().markdown("a machine", "a commit")
 
 
 @pytest.mark.parametrize(
