@@ -24,6 +24,7 @@ from booking_service.api.admin_filters import DeclaredFilters
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
 from bookings import reading, services, terms, visits
+from bookings.exceptions import BookingNotFound
 from bookings.lifecycle import Status
 from bookings.models import Booking
 
@@ -184,10 +185,15 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
 
     @display(description="History")
     def history(self, booking: Booking) -> SafeString | str:
-        entries = booking.document.get("timeline", [])
         rows = [
-            (_text(entry["at"]), entry.get("from") or "-", entry["to"], entry.get("role") or "-", entry["reason"])
-            for entry in entries
+            (
+                _text(entry["at"]),
+                entry.get("from") or "-",
+                entry["to"],
+                entry.get("role") or "-",
+                entry.get("reason", ""),
+            )
+            for entry in booking.document.get("timeline", [])
         ]
         return format_html_join("", "<div>{} <b>{} &rarr; {}</b> {} {}</div>", rows) or "-"
 
@@ -196,7 +202,7 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
     def assign(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(form: forms.Form) -> None:
             provider_id = ObjectId(form.cleaned_data["provider_id"])
-            visits.booking_assign(actor=_staff(request), booking_id=ObjectId(object_id), provider_id=provider_id)
+            visits.booking_assign(actor=_staff(request), booking_id=_id(object_id), provider_id=provider_id)
 
         explanation = "The provider's time is taken, and the patient is told."
         return self._act(request, object_id, AssignForm, do, title="Assign a provider", explanation=explanation)
@@ -205,10 +211,10 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
     def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(form: forms.Form) -> None:
             reason = form.cleaned_data["reason"]
-            services.booking_cancel(actor=_staff(request), booking_id=ObjectId(object_id), reason=reason)
+            services.booking_cancel(actor=_staff(request), booking_id=_id(object_id), reason=reason)
 
         try:
-            refund = services.cancellation_preview(actor=_staff(request), booking_id=ObjectId(object_id))
+            refund = services.cancellation_preview(actor=_staff(request), booking_id=_id(object_id))
         except ServiceError as refusal:
             return self._back(request, refusal, _page_of(object_id))
         explanation = "The visit is called off for good, its time is free again, and the patient is told."
@@ -244,6 +250,13 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
 
 def _staff(request: HttpRequest) -> Caller:
     return Caller(Role.STAFF, ObjectId(str(request.user.pk)), name=request.user.get_username())
+
+
+def _id(text: str) -> ObjectId:
+    """A malformed id is one that no booking has."""
+    if not ObjectId.is_valid(text):
+        raise BookingNotFound
+    return ObjectId(text)
 
 
 def _page_of(object_id: str) -> str:

@@ -1,0 +1,191 @@
+"""The admin's pages against odd ids, odd forms and documents that are older than their shape: never a 500."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+
+from tests.integration.security.routes import admin_paths
+from tests.integration.security.test_access import world
+
+__all__ = ["world"]
+
+NO_IDS = ("x", "0" * 24, "g" * 24, "%00", "$where", "a.b", "..", "_5F", "%7B%22$gt%22:1%7D", "x" * 3000, "1/2", " ")
+DAY = datetime(2024, 5, 1, tzinfo=UTC)
+# The catalog's own tests try its pages.
+PAGES = ("/admin/bookings/", "/admin/patients/", "/admin/events/", "/admin/auth/")
+NULLS_OF_PATIENTS = (
+    "name email phone dateOfBirth gender address savedAddresses medicalHistory insurance preferences emergencyContact "
+    "sessions totalSpent isActive"
+)
+OLD_PATIENTS: dict[str, dict[str, Any]] = {
+    "nothing but a name": {"name": "Asha"},
+    "nulls": dict.fromkeys(NULLS_OF_PATIENTS.split()),
+    "empty texts": {"name": "", "email": "", "phone": "", "gender": "", "referralCode": ""},
+    "lists of nothing": {"savedAddresses": [], "medicalHistory": {"conditions": [], "allergies": None}},
+    "half an address": {"savedAddresses": [{"city": "Pune"}, {"coordinates": None}], "address": {}},
+    "other numbers": {"totalSpent": 12.5, "totalBookings": 3.0},
+    "what the monolith kept": {"profilePicture": "x", "loginHistory": [{"ip": "1.1.1.1"}], "__v": 3},
+    "script": {"name": "<script>alert(1)</script>", "emergencyContact": {"name": "<b>x</b>"}},
+}
+NULLS_OF_BOOKINGS = (
+    "startsAt endsAt scheduledDate scheduledTime statusTimestamps pricing payment serviceLocation cancellation rating "
+    "serviceProvider refund noShow notifications serviceDetails patientDetails patientCondition"
+)
+# What the monolith demands of each, besides the patient.
+REQUIRED = {"status": "REQUESTED", "serviceType": "WOUND_DRESSING"}
+OLD_BOOKINGS: dict[str, dict[str, Any]] = {
+    "nothing more": {},
+    "nulls": dict.fromkeys(NULLS_OF_BOOKINGS.split()),
+    "a status nobody knows": {"status": "ARCHIVED", "serviceType": "OLD_ONE", "scheduledDate": DAY},
+    "a time that is none": {"status": "ASSIGNED", "scheduledDate": DAY, "scheduledTime": "soonish"},
+    "no time": {"status": "CANCELLED", "scheduledDate": DAY, "cancellation": {"reason": "x"}},
+    "floats of money": {"status": "COMPLETED", "pricing": {"totalAmount": 1.005}, "payment": {"status": "PAID"}},
+    "half a timeline": {"status": "ASSIGNED", "timeline": [{"to": "ASSIGNED", "at": DAY}]},
+    "script": {"serviceDetails": {"description": "<script>alert(1)</script>"}},
+}
+
+
+@pytest.fixture
+def root(database) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.create_superuser("root", password="Admin-Password-9"))
+    return client
+
+
+def pages() -> list[str]:
+    return sorted(path for path in admin_paths() if path.startswith(PAGES) or path.count("/") == 2)
+
+
+def stored(collection: str, document: dict[str, Any]) -> ObjectId:
+    return connection.database[collection].insert_one(document).inserted_id  # type: ignore[attr-defined]
+
+
+def failures(client: Client, path: str, *bodies: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
+    """What a GET and a POST of each body break."""
+    broken: list[tuple[str, dict[str, Any] | None]] = []
+    if client.get(path).status_code >= 500:
+        broken.append((path, None))
+    return broken + [(path, body) for body in bodies if client.post(path, body).status_code >= 500]
+
+
+ODD_FORMS: tuple[dict[str, Any], ...] = (
+    {},
+    {"_save": "1"},
+    {"_continue": "1", "name": "\x00"},
+    {"_saveasnew": "1", "_addanother": "1"},
+    {"post": "yes"},
+    {"reason": "x" * 600, "provider_id": "$where"},
+    {"action": "deactivate"},
+    {"action": "deactivate", "_selected_action": ["x", "0" * 24, "$where", ""]},
+    {"action": "retry", "_selected_action": ["x", "0" * 24]},
+    {"action": "delete_selected", "_selected_action": ["0" * 24], "post": "yes"},
+    {"action": "no such action", "select_across": "1", "index": "x", "_selected_action": ["0" * 24]},
+    {"action": "deactivate", "select_across": "yes", "index": "99"},
+    {"form-TOTAL_FORMS": "x", "form-INITIAL_FORMS": "-1", "_save": "1"},
+)
+
+
+def test_no_form_breaks_a_page(world, root):
+    world.booking("ASSIGNED")
+    broken = [failure for path in pages() for failure in failures(root, path, *ODD_FORMS)]
+    assert broken == []
+
+
+MODELS = (
+    "bookings/booking",
+    "patients/patient",
+    "patients/clinicalaccess",
+    "events/outboxevent",
+    "events/inboxmessage",
+    "auth/user",
+)
+
+
+@pytest.mark.parametrize("identity", NO_IDS)
+def test_no_id_breaks_a_page(world, root, identity):
+    for page in ("change", "history", "delete", "assign", "cancel", "password", "copy"):
+        for model in MODELS:
+            forms: tuple[dict[str, Any], ...] = ({}, {"reason": "x"}, {"provider_id": "0" * 24})
+            assert failures(root, f"/admin/{model}/{identity}/{page}/", *forms) == []
+            assert failures(root, f"/admin/{model}/{identity}/") == []
+
+
+QUERIES = (
+    "q=%00",
+    "q=$where",
+    "o=99.-1.x",
+    "p=-1",
+    "p=x",
+    "all=",
+    "e=1",
+    "_popup=1",
+    "_to_field=x",
+    "status__exact=%00",
+    "money=%00",
+    "action__exact[$gt]=",
+    "created_at__gte=x",
+    "_changelist_filters=%00",
+)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_no_query_breaks_a_list(world, root, query):
+    world.booking("ASSIGNED")
+    lists = [path for path in pages() if path.count("/") == 4 and "/add" not in path]
+    assert len(lists) >= 6
+    for path in lists:
+        assert root.get(f"{path}?{query}").status_code < 500, path
+
+
+@pytest.mark.parametrize("kind", OLD_PATIENTS)
+def test_no_old_patient_breaks_a_page(world, root, kind):
+    patient_id = stored("patients", OLD_PATIENTS[kind])
+    path = f"/admin/patients/patient/{patient_id}"
+    assert failures(root, f"{path}/change/", *ODD_FORMS, {"name": "Asha Rao", "email": "a@example.com"}) == []
+    assert failures(root, f"{path}/history/") == []
+    assert failures(root, "/admin/patients/patient/", {"action": "deactivate", "_selected_action": patient_id}) == []
+    assert "<script>alert" not in root.get(f"{path}/change/").content.decode()
+
+
+@pytest.mark.parametrize("kind", OLD_BOOKINGS)
+def test_no_old_booking_breaks_a_page(world, root, kind):
+    booking_id = stored("nursebookings", {"patient": world.asha.id, **REQUIRED, **OLD_BOOKINGS[kind]})
+    path = f"/admin/bookings/booking/{booking_id}"
+    provider = {"provider_id": str(world.provider_id)}
+    for page, bodies in (
+        ("change", ODD_FORMS),
+        ("history", ()),
+        ("assign", (provider,)),
+        ("cancel", ({"reason": "x"},)),
+    ):
+        assert failures(root, f"{path}/{page}/", *bodies) == []
+    assert failures(root, "/admin/bookings/booking/") == []
+    assert "<script>alert" not in root.get(f"{path}/change/").content.decode()
+
+
+@pytest.mark.parametrize("kind", OLD_BOOKINGS)
+def test_no_old_booking_breaks_the_api(world, kind):
+    booking_id = stored("nursebookings", {"patient": world.asha.id, **REQUIRED, **OLD_BOOKINGS[kind]})
+    mine, path = world.apis["patient A"], f"/api/bookings/{booking_id}"
+    for route in ("", "/timeline", "/cancellation-preview", "/payment"):
+        for who in ("patient A", "admin"):
+            assert world.apis[who]("GET", path + route).status_code < 500, (who, route)
+    for route in ("", "/upcoming", "/history"):
+        assert mine("GET", f"/api/bookings{route}").status_code == 200, route
+    for method, route, body in (
+        ("PUT", "", {"specialRequirements": "x"}),
+        ("POST", "/reschedule", {"startsAt": "2030-01-01T10:00:00+05:30"}),
+        ("POST", "/payment", None),
+        ("POST", "/review", {"stars": 5}),
+        ("DELETE", "", {"reason": "x"}),
+    ):
+        assert mine(method, path + route, body).status_code < 500, route
+    for action in ("confirm", "decline", "en-route", "start", "complete", "no-show"):
+        assert world.apis["admin"]("PUT", f"{path}/{action}").status_code < 500, action
