@@ -74,12 +74,16 @@ class Faults:
         self._killed(self.random.choice(self.consumers))
 
     def _killed(self, process: Process) -> None:
-        assert process.is_running, f"it had ended by itself: {process.log[-2000:]}"
+        self._is_running(process)
         process.kill()
         process.start()
 
+    def _is_running(self, process: Process) -> None:
+        assert process.is_running, f"it had ended by itself: {process.log[-2000:]}"
+
     def publisher_frozen(self) -> None:
         frozen = self.random.choice(self.publishers)
+        self._is_running(frozen)
         frozen.send(signal.SIGSTOP)
         sleep(LEASE_SECONDS + 2)
         assert psutil.Process(frozen.running.pid).status() == psutil.STATUS_STOPPED, "it went on"
@@ -88,6 +92,7 @@ class Faults:
     def consumer_stopped(self) -> None:
         """SIGTERM in the middle of its messages; anything but exit code 0 ends the run."""
         consumer = self.random.choice(self.consumers)
+        self._is_running(consumer)
         code = consumer.stop(seconds=40)
         assert code == 0, f"a stopped consumer exited with {code}: {consumer.log[-2000:]}"
         consumer.start()
