@@ -191,7 +191,7 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
                 entry.get("from") or "-",
                 entry["to"],
                 entry.get("role") or "-",
-                entry.get("reason", ""),
+                entry.get("reason") or "",
             )
             for entry in booking.document.get("timeline", [])
         ]

@@ -150,14 +150,16 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
     email_lower = email.lower()
     with SIGN_IN_LIMITS.attempt(account=email_lower, address=address):
         found = repositories.by_email(email_lower)
-        stored = found["password"] if found else None
-        if not passwords.password_is_right(password, stored) or found is None:
+        stored = found.get("password") if found else None
+        if found is None or not stored:
+            passwords.password_is_right(password, None)  # takes as long
+            raise InvalidCredentials
+        if not passwords.password_is_right(password, stored):
             raise InvalidCredentials
     if found.get("isActive") is False:
         raise AccountDeactivated
-    if passwords.needs_upgrade(found["password"]):
-        hashed = passwords.password_hash(password)
-        repositories.password_upgrade(found["_id"], seen=found["password"], hashed=hashed)
+    if passwords.needs_upgrade(stored):
+        repositories.password_upgrade(found["_id"], seen=stored, hashed=passwords.password_hash(password))
     signed_in = session_open(found)
     if signed_in is None:
         raise InvalidCredentials
@@ -179,7 +181,7 @@ def password_change(
     patient_id = _own_id(actor)
     with SIGN_IN_LIMITS.attempt(account=str(patient_id), address=address):
         found = repositories.credentials(patient_id)
-        if found is None or not passwords.password_is_right(current_password, found["password"]):
+        if found is None or not passwords.password_is_right(current_password, found.get("password")):
             raise InvalidCredentials("The current password is wrong.")
     kept = [] if session_id is None else [session_id]
     now = datetime.now(UTC)

@@ -11,8 +11,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
+from patients.models import Patient
+from tests.factories import tomorrow, visit_input
+from tests.integration.patients.callers import Api
 from tests.integration.security.routes import admin_paths
 from tests.integration.security.test_access import world
+from tests.integration.security.world import platform_token
 
 __all__ = ["world"]
 
@@ -22,14 +26,14 @@ DAY = datetime(2024, 5, 1, tzinfo=UTC)
 PAGES = ("/admin/bookings/", "/admin/patients/", "/admin/events/", "/admin/auth/")
 NULLS_OF_PATIENTS = (
     "name email phone dateOfBirth gender address savedAddresses medicalHistory insurance preferences emergencyContact "
-    "sessions totalSpent isActive"
+    "sessions isActive"
 )
 OLD_PATIENTS: dict[str, dict[str, Any]] = {
     "nothing but a name": {"name": "Asha"},
     "nulls": dict.fromkeys(NULLS_OF_PATIENTS.split()),
     "empty texts": {"name": "", "email": "", "phone": "", "gender": "", "referralCode": ""},
     "lists of nothing": {"savedAddresses": [], "medicalHistory": {"conditions": [], "allergies": None}},
-    "half an address": {"savedAddresses": [{"city": "Pune"}, {"coordinates": None}], "address": {}},
+    "half an address": {"savedAddresses": [{"_id": ObjectId(), "coordinates": None}], "address": {}},
     "other numbers": {"totalSpent": 12.5, "totalBookings": 3.0},
     "what the monolith kept": {"profilePicture": "x", "loginHistory": [{"ip": "1.1.1.1"}], "__v": 3},
     "script": {"name": "<script>alert(1)</script>", "emergencyContact": {"name": "<b>x</b>"}},
@@ -189,3 +193,27 @@ def test_no_old_booking_breaks_the_api(world, kind):
         assert mine(method, path + route, body).status_code < 500, route
     for action in ("confirm", "decline", "en-route", "start", "complete", "no-show"):
         assert world.apis["admin"]("PUT", f"{path}/{action}").status_code < 500, action
+
+
+@pytest.mark.parametrize("kind", OLD_PATIENTS)
+def test_no_old_patient_breaks_the_api(world, kind):
+    patient_id = stored("patients", OLD_PATIENTS[kind])
+    mine, admin = Api(platform_token(patient_id)), world.apis["admin"]
+    login = {"email": "old@example.com", "password": "Secret414002x"}
+    if "email" not in OLD_PATIENTS[kind]:
+        Patient.objects.mongo_update_one({"_id": patient_id}, {"$set": {"emailLower": login["email"]}})
+    assert Api()("POST", "/api/patients/login", login).status_code == 401
+    for api in (mine, admin):
+        for body in (None, {"gender": "female"}, {"phone": "9000012345"}, {"bloodGroup": "O+"}):
+            answer = api("PUT" if body else "GET", f"/api/patients/{patient_id}", body)
+            assert answer.status_code < 500, (body, answer.body)
+    address = {"street": "1 MG Road", "city": "Pune", "state": "Maharashtra", "pincode": "411001"}
+    for method, path, body in (
+        ("GET", "/api/patients/stats", None),
+        ("GET", "/api/patients/addresses", None),
+        ("POST", "/api/patients/addresses", address),
+        ("POST", "/api/patients/addresses", address),
+        ("PUT", "/api/patients/password", {"currentPassword": "x", "newPassword": "Secret414002x"}),
+        ("POST", "/api/bookings", visit_input(startsAt=tomorrow(days=3).isoformat())),
+    ):
+        assert mine(method, path, body).status_code < 500, path
