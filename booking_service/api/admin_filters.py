@@ -1,7 +1,10 @@
-"""What a list of the admin may be narrowed by."""
+"""What a list of the admin may be narrowed by, and what of it may be chosen."""
 
 from typing import Any
 
+from bson import ObjectId
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest
 
 
@@ -18,3 +21,9 @@ class DeclaredFilters:
         """Whether the query of a list may have `lookup`; another one is a 400."""
         declared = {getattr(entry, "parameter_name", entry) for entry in self.list_filter}
         return lookup.partition("__")[0] in declared
+
+    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+        """Runs the action that was chosen; ids that are none are a 400."""
+        if not all(map(ObjectId.is_valid, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise BadRequest
+        return super().response_action(request, queryset)  # type: ignore[misc]  # the ModelAdmin's, mixed in before it
