@@ -189,11 +189,22 @@ def as_unavailable() -> Iterator[None]:
         raise BrokerUnavailableError(type(error).__name__) from error
 
 
+def connected(parameters: pika.URLParameters) -> pika.BlockingConnection:
+    """An open connection. Raises BrokerUnavailableError.
+
+    pika raises a bare ValueError when a connection is reset in the moment in which it is made.
+    """
+    try:
+        return pika.BlockingConnection(parameters)
+    except (*CONNECTION_ERRORS, ValueError) as error:
+        raise BrokerUnavailableError(type(error).__name__) from error
+
+
 @contextmanager
 def short_channel(url: str) -> Iterator[BlockingChannel]:
     """A channel on a connection of its own, for declarations, `replay_dead`, and tests."""
     with as_unavailable():
-        connection = pika.BlockingConnection(parameters(url))
+        connection = connected(parameters(url))
         try:
             yield connection.channel()
         finally:
@@ -362,6 +373,9 @@ class PublishingConnection(ProcessBound):
                     on_close_callback=lambda connection, _reason: connection.ioloop.stop(),
                 )
                 self._connection.ioloop.start()
+        except ValueError:  # as in `connected`
+            if self._channel is not None:
+                raise
         finally:
             self._finish()
 
@@ -447,7 +461,7 @@ class Subscription(ProcessBound):
         self._unacked: dict[int, bool] = {}  # whether it is settled, by delivery tag, in order
         self._cancelled = False
         with as_unavailable():
-            self._connection = pika.BlockingConnection(parameters(url, heartbeat=heartbeat, blocked=blocked))
+            self._connection = connected(parameters(url, heartbeat=heartbeat, blocked=blocked))
             try:
                 self._subscribe()
             except CONNECTION_ERRORS:

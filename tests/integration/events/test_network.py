@@ -93,6 +93,22 @@ def test_nobody_waits_for_a_broker_that_does_not_answer(network: Proxy) -> None:
         assert monotonic() - began < 25
 
 
+def test_a_connection_that_is_reset_while_it_is_made_is_a_broker_that_is_away(
+    rabbit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(*_: Any, **__: Any) -> None:
+        raise ValueError("Expected connected socket, but getpeername() failed")
+
+    monkeypatch.setattr("pika.adapters.utils.io_services_utils._AsyncStreamConnector.__init__", reset)
+
+    with pytest.raises(BrokerUnavailableError):
+        Subscription(rabbit, topology(), prefetch=1)
+    with pytest.raises(BrokerUnavailableError):
+        declare_topology(rabbit, topology())
+    with pytest.raises(BrokerUnavailableError):
+        PublishingConnection(rabbit).open()
+
+
 def test_a_reset_subscription_is_gone_and_what_it_held_comes_again(network: Proxy, rabbit: str) -> None:
     send(rabbit)
     first = Subscription(network.uri, topology(), prefetch=10)
