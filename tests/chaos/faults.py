@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from booking_service.devstack.servers import Server, ServerError
 from tests.chaos.proxy import Proxy
 from tests.chaos.stack import Process, Stack
 
@@ -58,14 +59,14 @@ class Faults:
         closed = self._connected()
         self.stack.rabbit.kill()
         sleep(self.random.uniform(0, 2))
-        self.stack.rabbit.start()
+        started(self.stack.rabbit)
         self._closed_since(closed)
 
     def mongodb_killed(self) -> None:
         self.stack.mongo.kill()
         assert not self.stack.mongo.is_ready(), "MongoDB still answers"
         sleep(self.random.uniform(0, 2))
-        self.stack.mongo.start()
+        started(self.stack.mongo)
 
     def publisher_killed(self) -> None:
         self._killed(self.random.choice(self.publishers))
@@ -165,6 +166,18 @@ class Faults:
         except BrokerUnavailableError:
             return False
         return True
+
+
+def started(server: Server) -> None:
+    """Start a server that was killed; again when another process has one of its ports for a moment."""
+    for tries_left in reversed(range(5)):
+        try:
+            server.start()
+            return
+        except ServerError:
+            if not tries_left:
+                raise
+            sleep(2)
 
 
 def refused_rows() -> int:

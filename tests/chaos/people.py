@@ -115,7 +115,7 @@ class Payer(threading.Thread):
     def run(self) -> None:
         waiting: dict[str, Any] | None = None
         while True:
-            with suppress(AMQPError, OSError):
+            with suppress(AMQPError, OSError, ValueError):  # the last one when it is reset while it connects
                 waiting = self._while_connected(waiting)
             sleep(0.5)
 
@@ -199,7 +199,7 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         while True:
-            with suppress(AMQPError, OSError):
+            with suppress(AMQPError, OSError, ValueError):
                 self._while_connected()
             sleep(0.5)
 
