@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -37,11 +38,13 @@ class ServerMissing(ServerError):
     """No binary of the server is on this machine."""
 
 
+# Below those that systems give to outgoing connections, which might take a server's while it is down.
+SERVER_PORTS = range(20_000, 32_000)
+
+
 def free_port() -> int:
     """A TCP port nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
+    return next(port for port in iter(lambda: random.choice(SERVER_PORTS), None) if port_is_free(port))  # noqa: S311
 
 
 def port_is_free(port: int) -> bool:
