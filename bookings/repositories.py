@@ -60,7 +60,7 @@ class BookingFilter:
 # --- bookings --------------------------------------------------------------------------------------------------------
 def booking_add(document: Document) -> None:
     """Store a new booking, inside the caller's transaction."""
-    Booking.objects.mongo_insert_in_transaction([document])
+    Booking.objects.mongo_insert_pipelined([document])
 
 
 def booking_find(booking_id: ObjectId, owner: Mapping[str, Any]) -> Document | None:
@@ -115,7 +115,7 @@ def bookings_page(wanted: BookingFilter, order: str, page: Page) -> tuple[list[D
         {"$project": NOT_LISTED},
         {"$unionWith": count},
     ]
-    *found, last = [*Booking.objects.mongo_for_display.aggregate(stages)] or [{"total": 0}]
+    *found, last = Booking.objects.mongo_for_display.aggregate_page(stages) or [{"total": 0}]
     return found, last["total"]
 
 
@@ -220,7 +220,7 @@ def _tell_places(claim_ids: Iterable[str]) -> None:
     now = datetime.now(UTC)
     changes = [{"place": p, "first": min(cells), "last": max(cells), "at": now} for p, cells in by_place.items()]
     if changes:
-        SeatChange.objects.mongo_insert_many(changes)
+        SeatChange.objects.mongo_insert(changes)
 
 
 def claim_holders(booking_ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:

@@ -64,7 +64,7 @@ def outbox_add(events: Iterable[NewEvent], *, correlation_id: str, at: datetime)
     """
     if not in_transaction():
         raise OutsideTransactionError
-    OutboxEvent.objects.mongo_insert_in_transaction([_document(event, correlation_id, at) for event in events])
+    OutboxEvent.objects.mongo_insert_pipelined([_document(event, correlation_id, at) for event in events])
 
 
 def _document(event: NewEvent, correlation_id: str, at: datetime) -> Row:

@@ -186,7 +186,7 @@ class AppendOnlyQuerySet(QuerySet[Any]):
 class AppendOnlyManager(models.DjongoManager.from_queryset(AppendOnlyQuerySet)):  # type: ignore[misc]  # made at run time
     """Of the collection's own calls those that add and those that find."""
 
-    CALLS = frozenset({"mongo_insert_one", "mongo_find", "mongo_find_one"})
+    CALLS = frozenset({"mongo_insert", "mongo_find", "mongo_find_one"})
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("mongo") and name not in self.CALLS:

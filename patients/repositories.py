@@ -129,7 +129,7 @@ def _update(where: Document, update: Any, projection: Mapping[str, Any] = PROFIL
 
 
 def counters_add(patient_id: ObjectId, *, bookings: int, spent: Decimal) -> None:
-    Patient.objects.mongo_update_in_transaction(
+    Patient.objects.mongo_update_pipelined(
         {"_id": patient_id}, {"$inc": {"totalBookings": bookings, "totalSpent": Decimal128(spent)}}
     )
 
@@ -297,4 +297,4 @@ def _addresses_update(where: Document, stages: list[Document], address_id: Objec
 
 def access_add(document: Document) -> None:
     """One more line of the audit; joins the open transaction."""
-    ClinicalAccess.objects.mongo_insert_one(document)
+    ClinicalAccess.objects.mongo_insert([document])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from typing import Any
 
+from bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
 from django.db.backends.utils import debug_transaction
 from django.utils.functional import cached_property
 from django_mongodb_backend import base, operations
+from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from .collections import SessionBoundDatabase
 from .errors import UNKNOWN_COMMIT, translated_errors
+from .exchange import Answer, Exchange
 from .schema import DatabaseSchemaEditor
 
 COMMIT_RETRY_SECONDS = 10.0
@@ -40,6 +45,47 @@ class DatabaseWrapper(base.DatabaseWrapper):
     mongo_operators = {**base.DatabaseWrapper.mongo_operators, "exact": lambda field, value: {field: {"$eq": value}}}
     ops_class = DatabaseOperations
     SchemaEditorClass = DatabaseSchemaEditor
+    _session: ClientSession | None = None
+    _exchange: Exchange | None = None
+    _failure: PyMongoError | None = None
+
+    @property
+    def session(self) -> Any:
+        """The open transaction's session. Whoever takes it finds no command of it under way.
+
+        Raises:
+            pymongo.errors.PyMongoError: a command that was sent failed, and with it the transaction, whoever overlooked
+                it: what is left of it is not committed.
+        """
+        if self._exchange is not None:
+            self.answers()
+        if self._failure is not None:
+            raise self._failure
+        return self._session
+
+    @session.setter
+    def session(self, session: ClientSession | None) -> None:
+        self._session = session
+
+    def send(self, command: dict[str, Any], codec_options: CodecOptions[Answer]) -> None:
+        """Send a command, in the open transaction if there is one, without waiting for its answer."""
+        if self._exchange is None:
+            self.ensure_connection()
+            self._exchange = Exchange(self.connection, self.session, self.database.name)
+        try:
+            self._exchange.send(command, codec_options)
+        except BaseException:  # it is no BSON; what was sent before it is still to be answered
+            self.answers()
+            raise
+
+    def answers(self, codec_options: CodecOptions[Answer] = DEFAULT_CODEC_OPTIONS) -> list[Answer]:
+        """Wait for the answers to what was sent. Raises the first of their failures, a pymongo error."""
+        exchange, self._exchange = self._exchange, None
+        try:
+            return exchange.answers(codec_options) if exchange else []
+        except PyMongoError as error:
+            self._failure = error if self._session else None
+            raise
 
     @cached_property
     def documents(self) -> SessionBoundDatabase:
@@ -86,10 +132,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         begin and commit inside of it."""
 
     def _commit_until_known(self) -> None:
-        give_up_at = time.monotonic() + COMMIT_RETRY_SECONDS
+        session, give_up_at = self.session, time.monotonic() + COMMIT_RETRY_SECONDS
         while True:
             try:
-                return self.session.commit_transaction()
+                return session.commit_transaction()
             except PyMongoError as error:
                 if not error.has_error_label(UNKNOWN_COMMIT) or time.monotonic() > give_up_at:
                     raise
@@ -97,13 +143,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def rollback_mongo(self) -> None:
         """Abort the open transaction, if any, and forget its commit hooks."""
         self.run_on_commit.clear()
-        if self.session:
+        with suppress(PyMongoError):  # that a write failed is why, or makes no difference any more
+            self.answers()
+        if self._session:
             try:
-                self.session.abort_transaction()
+                self._session.abort_transaction()
             finally:
                 self._end_session()
 
     def _end_session(self) -> None:
-        session, self.session = self.session, None
+        session, self._session, self._failure = self._session, None, None
         if session:
             session.end_session()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bson.codec_options import CodecOptions
 from django.db.transaction import TransactionManagementError
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
 
 from .errors import translated, translated_errors
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 # Every call that takes a `session`; anything else on a pymongo collection passes through as it is.
 SESSION_CALLS = frozenset(
     {
-        *("aggregate", "bulk_write", "count_documents", "distinct", "find", "find_one"),
+        *("aggregate", "bulk_write", "count_documents", "distinct", "find"),
         *("delete_many", "delete_one", "insert_many", "insert_one", "replace_one", "update_many", "update_one"),
         *("find_one_and_delete", "find_one_and_replace", "find_one_and_update"),
     }
 )
+# MongoDB sends no more than 101 documents at first unless it is told to.
+LARGEST_PAGE = 1_000
 TIMES_WITH_ZONE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 TIMES_AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=False)
 
@@ -48,30 +50,74 @@ class SessionBoundCollection:
         """
         return SessionBoundCollection(self._wrapper, self._collection.name, TIMES_AS_STORED)
 
+    def find_one(
+        self, where: Mapping[str, Any], projection: Mapping[str, Any] | None = None, **options: Any
+    ) -> dict[str, Any] | None:
+        """The first document that matches, or None; `options` are the driver's."""
+        if options:
+            return next(iter(self.find(where, projection, limit=-1, **options)), None)
+        command: dict[str, Any] = {"find": self._collection.name, "filter": where, "limit": 1, "singleBatch": True}
+        if projection is not None:
+            command["projection"] = projection
+        found = self._found(command)
+        return next(iter(self.find(where, projection, limit=-1) if found is None else found), None)
+
+    def aggregate_page(self, stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What an aggregation yields, when that is no more than a page: it comes in one answer."""
+        found = self._found(
+            {"aggregate": self._collection.name, "pipeline": stages, "cursor": {"batchSize": LARGEST_PAGE}}
+        )
+        return list(self.aggregate(stages)) if found is None else found
+
+    def insert(self, documents: list[dict[str, Any]]) -> None:
+        """Insert; into the open transaction, if there is one, as `insert_pipelined` does."""
+        if self._wrapper.in_atomic_block_mongo:
+            self.insert_pipelined(documents)
+        else:
+            self.insert_many(documents)
+
     def insert_in_transaction(self, documents: list[dict[str, Any]]) -> None:
-        """Insert into the open transaction. A third cheaper than `insert_many`, whose retries can do nothing there:
-        MongoDB has whole transactions retried.
+        """Insert into the open transaction.
 
         Raises:
             django.db.transaction.TransactionManagementError: there is no transaction.
             django.db.IntegrityError: a unique index has the value; `errors.duplicate_keys` tells which.
         """
-        self._write({"insert": self._collection.name, "documents": documents})
+        self.insert_pipelined(documents)
+        with translated_errors():
+            self._wrapper.answers()
 
-    def update_in_transaction(self, where: dict[str, Any], update: dict[str, Any]) -> int:
-        """Update one document in the open transaction; how many matched. Raises as `insert_in_transaction` does."""
-        matched: int = self._write({"update": self._collection.name, "updates": [{"q": where, "u": update}]})["n"]
-        return matched
+    def insert_pipelined(self, documents: list[dict[str, Any]]) -> None:
+        """`insert_in_transaction` without waiting: what goes wrong is raised by the next call that waits, at the latest
+        by the commit. For what cannot be refused, and for what makes the whole transaction fail if it is."""
+        self._pipeline({"insert": self._collection.name, "documents": documents})
 
-    def _write(self, command: dict[str, Any]) -> dict[str, Any]:
-        session = self._wrapper.session
-        if session is None:
+    def update_pipelined(self, where: dict[str, Any], update: dict[str, Any]) -> None:
+        """Update one document, if there is one, as `insert_pipelined` inserts."""
+        self._pipeline({"update": self._collection.name, "updates": [{"q": where, "u": update}]})
+
+    def _pipeline(self, command: dict[str, Any]) -> None:
+        if not self._wrapper.in_atomic_block_mongo:
             raise TransactionManagementError("This write belongs into a transaction.")
         with translated_errors():
-            reply: dict[str, Any] = self._wrapper.database.command(command, session=session)
-            if "writeErrors" in reply:
-                raise BulkWriteError(reply)
-        return reply
+            self._wrapper.send(command, self._collection.codec_options)
+
+    def _found(self, command: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """The documents of the command's only batch. None: the connection broke, or there are more, and the driver's
+        own call is to be made; it tries twice. In a transaction nothing is asked again: all of it is retried."""
+        wrapper, codec_options = self._wrapper, self._collection.codec_options
+        try:
+            if wrapper.session is None and (level := self._collection.read_concern.document):
+                command["readConcern"] = level
+            wrapper.send(command, codec_options)
+            (answer,) = wrapper.answers(codec_options)
+        except PyMongoError as error:
+            lost = isinstance(error, AutoReconnect) and not isinstance(error, ServerSelectionTimeoutError)
+            if wrapper.in_atomic_block_mongo or not lost:
+                raise translated(error) from error
+            return None
+        cursor = answer["cursor"]
+        return cursor["firstBatch"] if cursor["id"] == 0 else None
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._collection, name)

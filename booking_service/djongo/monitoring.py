@@ -8,6 +8,13 @@ from pymongo import monitoring
 
 # Of every command: its name, whether it succeeded, seconds.
 Observer = Callable[[str, bool, float], None]
+_observers: list[Observer] = []
+
+
+def command_took(name: str, succeeded: bool, seconds: float) -> None:
+    """For commands of which the driver tells its listeners nothing."""
+    for observe in _observers:
+        observe(name, succeeded, seconds)
 
 
 class _CommandTimes(monitoring.CommandListener):
@@ -26,4 +33,5 @@ class _CommandTimes(monitoring.CommandListener):
 
 def observe_commands(observe: Observer) -> None:
     """Tell ``observe`` of every command of every client that is made from now on."""
+    _observers.append(observe)
     monitoring.register(_CommandTimes(observe))

@@ -48,8 +48,8 @@ def test_it_commits_both_kinds_of_write_together() -> None:
 def test_it_writes_into_the_open_transaction_alone() -> None:
     with pytest.raises(Interrupted), transaction.atomic():
         Clinic.objects.mongo_insert_in_transaction([{"name": "one"}, {"name": "two"}])
-        assert Clinic.objects.mongo_update_in_transaction({"name": "one"}, {"$set": {"name": "three"}}) == 1
-        assert Clinic.objects.mongo_update_in_transaction({"name": "one"}, {"$set": {"name": "four"}}) == 0
+        Clinic.objects.mongo_update_pipelined({"name": "one"}, {"$set": {"name": "three"}})
+        Clinic.objects.mongo_update_pipelined({"name": "one"}, {"$set": {"name": "four"}})
         assert Clinic.objects.mongo_count_documents({"name": {"$in": ["two", "three"]}}) == 2
         raise Interrupted
     assert names() == set()
@@ -59,7 +59,7 @@ def test_it_refuses_what_belongs_into_a_transaction_outside_of_one() -> None:
     with pytest.raises(django_transaction.TransactionManagementError):
         Clinic.objects.mongo_insert_in_transaction([{"name": "raw"}])
     with pytest.raises(django_transaction.TransactionManagementError):
-        Clinic.objects.mongo_update_in_transaction({}, {"$set": {"name": "raw"}})
+        Clinic.objects.mongo_update_pipelined({}, {"$set": {"name": "raw"}})
     assert names() == set()
 
 
