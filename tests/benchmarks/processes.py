@@ -83,20 +83,20 @@ def service_environment(mongodb_uri: str, redis_url: str, **more: str) -> dict[s
     }
 
 
-def manage(environment: Mapping[str, str], *arguments: str) -> None:
-    """Run a management command of this service."""
+def manage(environment: Mapping[str, str], *arguments: str, code: Path = ROOT) -> None:
+    """Run a management command of the service as it stands in the checkout `code`."""
     command = [sys.executable, "manage.py", *arguments]
-    run = subprocess.run(command, cwd=ROOT, env=dict(environment), capture_output=True, text=True)
+    run = subprocess.run(command, cwd=code, env=dict(environment), capture_output=True, text=True)
     if run.returncode:
         raise RuntimeError(f"manage.py {' '.join(arguments)} failed: {run.stderr[-2000:]}")
 
 
 @contextmanager
-def web(environment: Mapping[str, str], log: Path) -> Iterator[Running]:
-    """This service: gunicorn with its own settings and one worker process."""
+def web(environment: Mapping[str, str], log: Path, *, code: Path = ROOT) -> Iterator[Running]:
+    """The service as it stands in the checkout `code`: gunicorn with its own settings and one worker process."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn"]
-    with _running(command, {**environment, "PORT": str(port)}, port, "/health/live", ROOT, log) as side:
+    with _running(command, {**environment, "PORT": str(port)}, port, "/health/live", code, log) as side:
         yield side
 
 
@@ -157,10 +157,10 @@ def versions() -> str:
     return f"Python {platform.python_version()}, Node {node}"
 
 
-def commit() -> str:
-    """The commit that was measured; says so when the tree had changes."""
-    text = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True).stdout
+def commit(code: Path = ROOT) -> str:
+    """The commit of the checkout that was measured; says so when the tree had changes."""
+    text = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=code, capture_output=True, text=True).stdout
+    changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=code, capture_output=True, text=True).stdout
     return text.strip() + (" with changes" if changed.strip() else "")
 
 
