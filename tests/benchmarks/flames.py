@@ -20,7 +20,7 @@ from booking_service.devstack.servers import MongoServer, RedisServer
 from tests.benchmarks import compare, flame_graph, processes
 from tests.benchmarks.load import measure
 
-WARMING, SECONDS = 2, 20
+WARMING, SECONDS = 2, 15
 PY_SPY = str(Path(sys.executable).with_name("py-spy"))
 
 
