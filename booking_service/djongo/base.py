@@ -6,8 +6,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
 from django.db.backends.utils import debug_transaction
+from django.db.transaction import TransactionManagementError
 from django.utils.functional import cached_property
 from django_mongodb_backend import base, operations
 from pymongo.client_session import ClientSession
@@ -17,7 +17,7 @@ from pymongo.write_concern import WriteConcern
 
 from .collections import SessionBoundDatabase
 from .errors import UNKNOWN_COMMIT, translated_errors
-from .exchange import Answer, Exchange
+from .pipelining import PipelinedWrites
 from .schema import DatabaseSchemaEditor
 
 COMMIT_RETRY_SECONDS = 10.0
@@ -46,19 +46,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
     ops_class = DatabaseOperations
     SchemaEditorClass = DatabaseSchemaEditor
     _session: ClientSession | None = None
-    _exchange: Exchange | None = None
+    _pipelined: PipelinedWrites | None = None
     _failure: PyMongoError | None = None
 
     @property
     def session(self) -> Any:
-        """The open transaction's session. Whoever takes it finds no command of it under way.
+        """The open transaction's session. Whoever takes it finds no write of it under way.
 
         Raises:
-            pymongo.errors.PyMongoError: a command that was sent failed, and with it the transaction, whoever overlooked
-                it: what is left of it is not committed.
+            pymongo.errors.PyMongoError: a pipelined write failed, and with it the transaction, whoever overlooked it:
+                what is left of it is not committed.
         """
-        if self._exchange is not None:
-            self.answers()
+        self._settle()
         if self._failure is not None:
             raise self._failure
         return self._session
@@ -67,25 +66,27 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def session(self, session: ClientSession | None) -> None:
         self._session = session
 
-    def send(self, command: dict[str, Any], codec_options: CodecOptions[Answer]) -> None:
-        """Send a command, in the open transaction if there is one, without waiting for its answer."""
-        if self._exchange is None:
-            self.ensure_connection()
-            self._exchange = Exchange(self.connection, self.session, self.database.name)
+    def pipeline(self, command: dict[str, Any]) -> None:
+        """Send a write of the open transaction without waiting for its answer, see `pipelining`."""
+        if self._session is None:
+            raise TransactionManagementError("This write belongs into a transaction.")
+        if self._pipelined is None:
+            self._pipelined = PipelinedWrites(self.connection, self.session, self.database.name)
         try:
-            self._exchange.send(command, codec_options)
-        except BaseException:  # it is no BSON; what was sent before it is still to be answered
-            self.answers()
+            self._pipelined.send(command)
+        except BaseException:  # it was not sent; what was sent before it is still to be answered
+            with suppress(PyMongoError):  # kept for the commit
+                self._settle()
             raise
 
-    def answers(self, codec_options: CodecOptions[Answer] = DEFAULT_CODEC_OPTIONS) -> list[Answer]:
-        """Wait for the answers to what was sent. Raises the first of their failures, a pymongo error."""
-        exchange, self._exchange = self._exchange, None
-        try:
-            return exchange.answers(codec_options) if exchange else []
-        except PyMongoError as error:
-            self._failure = error if self._session else None
-            raise
+    def _settle(self) -> None:
+        if self._pipelined is not None:
+            pipelined, self._pipelined = self._pipelined, None
+            try:
+                pipelined.settle()
+            except PyMongoError as error:
+                self._failure = error
+                raise
 
     @cached_property
     def documents(self) -> SessionBoundDatabase:
@@ -102,6 +103,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return version
 
     def close_pool(self) -> None:
+        with suppress(PyMongoError):  # its transaction ends with it
+            self._settle()
         super().close_pool()
         self.__dict__.pop("documents", None)
 
@@ -143,13 +146,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def rollback_mongo(self) -> None:
         """Abort the open transaction, if any, and forget its commit hooks."""
         self.run_on_commit.clear()
-        with suppress(PyMongoError):  # that a write failed is why, or makes no difference any more
-            self.answers()
-        if self._session:
-            try:
+        try:
+            with suppress(PyMongoError):  # it is rolled back whatever became of its writes
+                self._settle()
+            if self._session:
                 self._session.abort_transaction()
-            finally:
-                self._end_session()
+        finally:
+            self._end_session()
 
     def _end_session(self) -> None:
         session, self._session, self._failure = self._session, None, None

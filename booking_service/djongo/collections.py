@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bson.codec_options import CodecOptions
 from django.db.transaction import TransactionManagementError
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import BulkWriteError, NetworkTimeout, PyMongoError, ServerSelectionTimeoutError
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
 
 from .errors import translated, translated_errors
+from .monitoring import command_took
 
 if TYPE_CHECKING:
     from .base import DatabaseWrapper
@@ -25,7 +29,7 @@ SESSION_CALLS = frozenset(
     }
 )
 # MongoDB sends no more than 101 documents at first unless it is told to.
-LARGEST_PAGE = 1_000
+ROWS_IN_ONE_ANSWER = 1_000
 TIMES_WITH_ZONE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 TIMES_AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=False)
 
@@ -54,20 +58,19 @@ class SessionBoundCollection:
         self, where: Mapping[str, Any], projection: Mapping[str, Any] | None = None, **options: Any
     ) -> dict[str, Any] | None:
         """The first document that matches, or None; `options` are the driver's."""
-        if options:
-            return next(iter(self.find(where, projection, limit=-1, **options)), None)
         command: dict[str, Any] = {"find": self._collection.name, "filter": where, "limit": 1, "singleBatch": True}
         if projection is not None:
             command["projection"] = projection
-        found = self._found(command)
-        return next(iter(self.find(where, projection, limit=-1) if found is None else found), None)
+        with translated_errors():
+            found = self._first_batch(command) if not options else None
+            return next(iter(self.find(where, projection, limit=-1, **options) if found is None else found), None)
 
     def aggregate_page(self, stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What an aggregation yields, when that is no more than a page: it comes in one answer."""
-        found = self._found(
-            {"aggregate": self._collection.name, "pipeline": stages, "cursor": {"batchSize": LARGEST_PAGE}}
-        )
-        return list(self.aggregate(stages)) if found is None else found
+        """What an aggregation that writes nothing yields, for one of few rows: they come in one answer."""
+        cursor = {"batchSize": ROWS_IN_ONE_ANSWER}
+        with translated_errors():
+            found = self._first_batch({"aggregate": self._collection.name, "pipeline": stages, "cursor": cursor})
+            return list(self.aggregate(stages)) if found is None else found
 
     def insert(self, documents: list[dict[str, Any]]) -> None:
         """Insert; into the open transaction, if there is one, as `insert_pipelined` does."""
@@ -83,41 +86,69 @@ class SessionBoundCollection:
             django.db.transaction.TransactionManagementError: there is no transaction.
             django.db.IntegrityError: a unique index has the value; `errors.duplicate_keys` tells which.
         """
-        self.insert_pipelined(documents)
         with translated_errors():
-            self._wrapper.answers()
+            if self._wrapper.session is None:
+                raise TransactionManagementError("This write belongs into a transaction.")
+            reply = self._asked({"insert": self._collection.name, "documents": documents})
+            if "writeErrors" in reply:
+                raise BulkWriteError(reply)
 
     def insert_pipelined(self, documents: list[dict[str, Any]]) -> None:
-        """`insert_in_transaction` without waiting: what goes wrong is raised by the next call that waits, at the latest
-        by the commit. For what cannot be refused, and for what makes the whole transaction fail if it is."""
-        self._pipeline({"insert": self._collection.name, "documents": documents})
+        """Insert into the open transaction without waiting, where only a mistake of ours could be refused.
+
+        A failure is raised by the next call that waits, at the latest by the commit: django.db.DatabaseError.
+        """
+        with translated_errors():
+            self._wrapper.pipeline({"insert": self._collection.name, "documents": documents})
 
     def update_pipelined(self, where: dict[str, Any], update: dict[str, Any]) -> None:
         """Update one document, if there is one, as `insert_pipelined` inserts."""
-        self._pipeline({"update": self._collection.name, "updates": [{"q": where, "u": update}]})
-
-    def _pipeline(self, command: dict[str, Any]) -> None:
-        if not self._wrapper.in_atomic_block_mongo:
-            raise TransactionManagementError("This write belongs into a transaction.")
         with translated_errors():
-            self._wrapper.send(command, self._collection.codec_options)
+            self._wrapper.pipeline({"update": self._collection.name, "updates": [{"q": where, "u": update}]})
 
-    def _found(self, command: dict[str, Any]) -> list[dict[str, Any]] | None:
-        """The documents of the command's only batch. None: the connection broke, or there are more, and the driver's
-        own call is to be made; it tries twice. In a transaction nothing is asked again: all of it is retried."""
-        wrapper, codec_options = self._wrapper, self._collection.codec_options
+    def _first_batch(self, command: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """What a reading command finds; None when the driver's own call has to find it: there is more, or this failed,
+        and the driver knows what can be tried again. In a transaction nothing can: all of it is."""
         try:
-            if wrapper.session is None and (level := self._collection.read_concern.document):
-                command["readConcern"] = level
-            wrapper.send(command, codec_options)
-            (answer,) = wrapper.answers(codec_options)
-        except PyMongoError as error:
-            lost = isinstance(error, AutoReconnect) and not isinstance(error, ServerSelectionTimeoutError)
-            if wrapper.in_atomic_block_mongo or not lost:
-                raise translated(error) from error
+            cursor = self._asked(command, self._collection.read_concern)["cursor"]
+        except (ServerSelectionTimeoutError, NetworkTimeout):
+            raise
+        except PyMongoError:
+            if self._wrapper.in_atomic_block_mongo:
+                raise
             return None
-        cursor = answer["cursor"]
-        return cursor["firstBatch"] if cursor["id"] == 0 else None
+        if cursor["id"]:
+            self._asked({"killCursors": self._collection.name, "cursors": [cursor["id"]]})
+            return None
+        found: list[dict[str, Any]] = cursor["firstBatch"]
+        return found
+
+    def _asked(self, command: dict[str, Any], read_concern: ReadConcern | None = None) -> dict[str, Any]:
+        """The answer to a command that is sent once, in the open transaction if there is one.
+
+        Half of the processor time of the driver's own calls, which prepare a second try and a session that is not
+        asked for, and make three objects for each listener.
+        """
+        collection, session, name = self._collection, self._wrapper.session, next(iter(command))
+        client = collection.database.client
+        preferred = ReadPreference.PRIMARY if session else collection.read_preference
+        succeeded, began = False, time.perf_counter()
+        try:
+            with client._conn_for_reads(preferred, session, name) as (connection, preference):
+                answer: dict[str, Any] = connection.command(
+                    collection.database.name,
+                    command,
+                    preference,
+                    collection.codec_options,
+                    read_concern=read_concern,
+                    session=session,
+                    client=client,
+                    publish_events=False,
+                )
+            succeeded = True
+        finally:
+            command_took(name, succeeded, time.perf_counter() - began)
+        return answer
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._collection, name)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection
 from django.db.transaction import TransactionManagementError
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, DocumentTooLarge, OperationFailure
 from pymongo.pool import Pool
 
 from booking_service.djongo import transaction
-from booking_service.djongo.errors import duplicate_keys, is_transient
+from booking_service.djongo.errors import driver_error, is_transient
+from booking_service.djongo.pipelining import PipelinedWrites
+from booking_service.djongo.server import answers
 
 from .models import Clinic, Treatment
 
@@ -48,7 +51,7 @@ class Cut:
     def sendall(self, _: bytes) -> None:
         raise BrokenPipeError
 
-    def recv(self, _: int) -> bytes:
+    def recv_into(self, _: memoryview) -> int:
         raise ConnectionResetError
 
     def __getattr__(self, name: str) -> Any:
@@ -57,7 +60,7 @@ class Cut:
 
 def break_connection() -> None:
     """Cut the connection that the open transaction has."""
-    connected = wrapper._exchange._connection.conn
+    connected = wrapper._pipelined._connection.conn
     connected.conn = Cut(connected.conn)
 
 
@@ -69,7 +72,7 @@ def break_idle_connections() -> None:
 @pytest.fixture(autouse=True)
 def _gives_every_connection_back():
     yield
-    assert wrapper._exchange is None
+    assert wrapper._pipelined is None
     assert sockets_in_use() == 0
 
 
@@ -145,7 +148,7 @@ def test_it_raises_what_went_wrong_at_the_next_call_that_waits(then: Callable[[]
     Treatment.objects.mongo_insert_one({"code": "A"})
     went_on: list[str] = []
 
-    with pytest.raises((IntegrityError, DatabaseError)) as refused, transaction.atomic():
+    with pytest.raises(DatabaseError) as refused, transaction.atomic():
         insert("before")
         Treatment.objects.mongo_insert_pipelined([{"code": "A"}])
         insert("after")
@@ -154,9 +157,19 @@ def test_it_raises_what_went_wrong_at_the_next_call_that_waits(then: Callable[[]
         went_on.append("past the call that waits")
 
     assert went_on == (["sent", "past the call that waits"] if then is commits else ["sent"])
-    assert duplicate_keys(refused.value) == [{"code": "A"}]
+    cause = driver_error(refused.value)
+    assert isinstance(cause, OperationFailure)
+    assert cause.code == 11000
     assert names() == set()
     assert wrapper.session is None
+
+
+def test_it_does_not_look_like_the_refusal_of_the_write_that_was_waited_for() -> None:
+    Treatment.objects.mongo_insert_one({"code": "A"})
+    with pytest.raises(DatabaseError) as refused, transaction.atomic():
+        Treatment.objects.mongo_insert_pipelined([{"code": "A"}])
+        Treatment.objects.mongo_insert_in_transaction([{"code": "B"}])
+    assert not isinstance(refused.value, IntegrityError)
 
 
 def test_it_is_run_again_after_a_conflict() -> None:
@@ -214,7 +227,7 @@ def test_it_takes_no_answer_for_anothers() -> None:
     with pytest.raises(DatabaseError), transaction.atomic():
         insert("one")
         insert("two")
-        del wrapper._exchange._sent[0]
+        del wrapper._pipelined._sent[0]
     assert names() == set()
     insert_and_read = [Clinic.objects.mongo_insert([{"name": str(n)}]) or names() for n in range(3)]
     assert insert_and_read[-1] == {"0", "1", "2"}
@@ -311,17 +324,79 @@ def test_it_asks_nothing_again_in_a_transaction() -> None:
 
 
 def test_it_tells_how_long_commands_took_and_which_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, bool]] = []
-    monkeypatch.setattr(
-        "booking_service.djongo.exchange.command_took", lambda name, succeeded, _: told.append((name, succeeded))
-    )
+    told: list[tuple[str, bool, float]] = []
+    for module in ("collections", "pipelining"):
+        monkeypatch.setattr(f"booking_service.djongo.{module}.command_took", lambda *took: told.append(took))
     Clinic.objects.mongo_find_one({})
     with pytest.raises(OperationalError), transaction.atomic():
         insert("one")
         break_connection()
+    with transaction.atomic():
+        insert("one")
+        time.sleep(0.2)
     with pytest.raises(DatabaseError):
         Clinic.objects.mongo_find_one({"name": {"$noSuchOperator": 1}})
-    assert told == [("find", True), ("insert", False), ("find", False)]
+    assert [took[:2] for took in told] == [("find", True), ("insert", False), ("insert", True), ("find", False)]
+    assert all(seconds < 0.2 for _, _, seconds in told)
+
+
+def test_it_is_not_in_the_hurry_of_a_probe() -> None:
+    """`pymongo.timeout` leaves its end on the socket that it used."""
+    assert answers(0.5)
+    slow = {"$where": "sleep(800) || true"}
+    Clinic.objects.mongo_insert_one({"name": "there"})
+    assert answers(0.5)
+    assert Clinic.objects.mongo_find_one(slow)["name"] == "there"
+    assert answers(0.5)
+    with transaction.atomic():
+        insert("one")
+        Clinic.objects.mongo_update_one({"name": "one"}, {"$set": {"name": "two"}})
+        insert("three")
+    assert names() == {"there", "two", "three"}
+
+
+def test_it_refuses_at_once_what_is_too_large_to_send() -> None:
+    began = time.monotonic()
+    with pytest.raises(DocumentTooLarge), transaction.atomic():
+        insert("one")
+        insert("x" * 17_000_000)
+    assert time.monotonic() - began < 2
+    assert names() == set()
+
+
+@pytest.mark.parametrize("interrupted", [KeyboardInterrupt, SystemExit, ValueError])
+def test_it_leaves_nothing_behind_when_it_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, interrupted: type[BaseException]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise interrupted
+
+    for step in ("_failure_in", "send"):
+        with monkeypatch.context() as patched, pytest.raises(interrupted), transaction.atomic():
+            insert("one")
+            insert("two")
+            patched.setattr(PipelinedWrites, step, interrupt)
+            insert("three")
+        assert wrapper._session is None
+        assert sockets_in_use() == 0
+    Clinic.objects.mongo_insert([{"name": "after"}])
+    assert names() == {"after"}
+
+
+def test_it_leaves_no_cursor_open() -> None:
+    def open_cursors() -> int:
+        return wrapper.database.command("serverStatus")["metrics"]["cursor"]["open"]["total"]
+
+    Clinic.objects.mongo_insert_many([{"name": str(n)} for n in range(2_500)])
+    before = open_cursors()
+    for _ in range(3):
+        assert len(Clinic.objects.mongo_aggregate_page([{"$match": {}}])) == 2_500
+    assert open_cursors() == before
+
+
+def test_it_raises_the_errors_of_django_with_options_too() -> None:
+    with pytest.raises(DatabaseError):
+        Clinic.objects.mongo_find_one({"name": {"$noSuchOperator": 1}}, sort=[("name", 1)])
 
 
 def test_it_raises_what_the_driver_raises_when_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
