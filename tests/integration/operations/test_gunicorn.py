@@ -182,6 +182,16 @@ def test_it_reads_a_body_that_comes_in_chunks(web: Start) -> None:
     assert (large.status_code, large.json()["code"]) == (413, "BODY_TOO_LARGE")
 
 
+def test_it_limits_what_comes_in_chunks_to_the_admin_too(web: Start) -> None:
+    running = web()
+    head = b"POST /admin/login/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    answer = raw(running, head + b"%X\r\n" % 3_000_000 + b" " * 2_621_441)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"BODY_TOO_LARGE" in answer
+
+
 @pytest.mark.parametrize("chunks", [b"zz\r\n{}", b"-1\r\n{}", b"0x2\r\n{}", b"2\r\n{}\r\n0\r\nno header\r\n\r\n"])
 def test_it_refuses_chunks_that_are_none_and_reads_nothing_behind_them(web: Start, chunks: bytes) -> None:
     running = web()
