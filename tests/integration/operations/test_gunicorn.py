@@ -415,6 +415,16 @@ def test_it_locks_nobody_out_when_as_many_as_it_takes_keep_their_connections(web
         assert requests.get(f"{running.url}/health/live", timeout=5).status_code == 200
 
 
+def test_it_locks_nobody_out_when_more_than_it_takes_say_nothing(web: Start, tmp_path: Path) -> None:
+    options = f"{hurried(tmp_path)} --worker-connections 8"
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS=options)
+
+    with ExitStack() as silent:
+        for _ in range(12):
+            silent.enter_context(socket.create_connection((HOST, running.port), timeout=10))
+        assert requests.get(f"{running.url}/health/live", timeout=15).status_code == 200
+
+
 def test_it_logs_the_route_and_nothing_that_was_typed(web: Start) -> None:
     running = web()
     canary = "canary9876543210"
