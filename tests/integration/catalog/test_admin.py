@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from bson import ObjectId
@@ -110,6 +111,17 @@ def test_it_saves_every_part_of_a_new_service(editor: Client) -> None:
     assert [faq["question"] for faq in saved()["faqs"]] == ["Who?", "When?"]
     change = ServiceChange.objects.mongo_find_one({})
     assert (change["actor"], change["role"], change["action"]) == ("catalog", "STAFF", "CREATED")
+
+
+def test_it_saves_as_many_long_questions_as_a_service_may_have(editor: Client) -> None:
+    question = {"question": "क" * 300, "answer": "क" * 2000}  # nine bytes a letter, as browsers write them
+    posted = urlencode(form(**rows("faqs", *[question] * 100)))
+    assert len(posted) > 2_000_000
+
+    response = editor.post(f"{SERVICES}add/", posted, content_type="application/x-www-form-urlencoded")
+
+    assert response.status_code == 302, errors(response)
+    assert len(saved()["faqs"]) == 100
 
 
 def test_it_saves_a_package(editor: Client) -> None:

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 from bson import ObjectId
+from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.test import Client
 
 from patients import services
@@ -48,6 +51,18 @@ def test_wrong_passwords_shut_the_door_for_the_right_one_too():
     assert answer.status_code == 200
     assert "Too many failed attempts" in answer.content.decode()
     assert posted(Client(REMOTE_ADDR="10.0.0.1"), PASSWORD).status_code == 200, "the account is shut everywhere"
+
+
+@pytest.mark.parametrize("path", [LOGIN, "/admin/", "/admin/nothing/here", "/admin/catalog/service/add/"])
+def test_no_file_of_a_stranger_reaches_the_disk(path, monkeypatch):
+    files = []
+    monkeypatch.setattr(TemporaryFileUploadHandler, "new_file", lambda *_, **__: files.append(path))
+    upload = SimpleUploadedFile("scan.bin", b"x" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    answer = Client().post(path, {"file": upload})
+    assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
+    small = SimpleUploadedFile("scan.bin", b"x" * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE - 1000))
+    assert Client().post(path, {"file": small}).status_code in {200, 302, 404}
+    assert files == []
 
 
 def test_the_address_is_shut_for_every_account():
