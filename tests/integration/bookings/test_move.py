@@ -302,3 +302,63 @@ def test_the_slot_guard_refuses_the_service_too(asha):
     booking_made(asha)
     with pytest.raises(PatientOverlap):
         booking_made(asha)
+
+
+# --- what changes nothing, and too much of it ------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/reschedule", {"startsAt": "the present one", "reason": "work"}),
+        ("PUT", "", {}),
+        ("PUT", "", {"startsAt": "the present one"}),
+        ("PUT", "", {"paymentMethod": "ONLINE"}),
+        ("PUT", "", {"specialRequirements": "Ramp"}),
+    ],
+)
+def test_what_changes_nothing_writes_nothing(api, asha, outbox, claims, documents, method, path, body):
+    service_made("IV_DRIP")
+    booking = booking_made(asha, serviceType="IV_DRIP", specialRequirements="Ramp")
+    documents("servicecatalogs").update_one({"name": "IV_DRIP"}, {"$set": {"pricing.basePrice": 1}})
+    before, held = documents("nursebookings").find_one({"_id": booking["_id"]}), claims()
+    given = {**body, **({"startsAt": tomorrow(10).isoformat()} if "startsAt" in body else {})}
+
+    for _ in range(4):
+        answer = api(asha)(method, f"/bookings/{booking['_id']}{path}", given)
+        assert answer.status_code == 200, answer.body
+
+    assert documents("nursebookings").find_one({"_id": booking["_id"]}) == before
+    assert claims() == held
+    assert outbox.types() == ["booking.created"]
+
+
+def test_a_booking_that_was_changed_very_often_stays_as_it_is(api, asha, documents, monkeypatch):
+    monkeypatch.setattr(moving, "MOST_CHANGES", 4)
+    booking = booking_made(asha)
+
+    answers = [
+        api(asha)("PUT", f"/bookings/{booking['_id']}", {"specialRequirements": str(n)}).status_code for n in range(5)
+    ]
+
+    assert answers == [200, 200, 200, 409, 409]
+    assert documents("nursebookings").find_one({"_id": booking["_id"]})["specialRequirements"] == "2"
+
+
+def test_how_a_paid_visit_was_paid_stays(api, asha, documents, paid):
+    booking = booking_made(asha)
+    paid(booking["_id"])
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": "REQUESTED"}})
+
+    answer = api(asha)("PUT", f"/bookings/{booking['_id']}", {"paymentMethod": "CASH"})
+
+    assert (answer.status_code, answer.body["errors"][0]["code"]) == (422, "NOT_CHANGEABLE")
+    assert documents("nursebookings").find_one({"_id": booking["_id"]})["payment"]["method"] == "ONLINE"
+
+
+def test_words_can_be_changed_when_the_service_is_offered_no_more(api, asha, documents):
+    service_made("IV_DRIP")
+    booking = booking_made(asha, serviceType="IV_DRIP")
+    documents("servicecatalogs").update_one({"name": "IV_DRIP"}, {"$set": {"requirements.prescriptionRequired": True}})
+
+    answer = api(asha)("PUT", f"/bookings/{booking['_id']}", {"specialRequirements": "Ramp"})
+
+    assert answer.status_code == 200, answer.body

@@ -140,6 +140,7 @@ def test_nothing_else_can_be_changed(asha, key):
         ("dateOfBirth", "2999-01-01", "dateOfBirth"),
         ("dateOfBirth", "1800-01-01", "dateOfBirth"),
         ("dateOfBirth", "29-02-1980", "dateOfBirth"),
+        ("dateOfBirth", "1980-W09-5", "dateOfBirth"),
         ("dateOfBirth", "1980-02-30", "dateOfBirth"),
         ("gender", "x", "gender"),
         ("bloodGroup", "C+", "bloodGroup"),
