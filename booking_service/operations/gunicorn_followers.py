@@ -21,6 +21,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
 from booking_service.operations.gunicorn_worker import CLIENT_SECONDS, BookingWorker
 
+MOST_PIPELINED = 100
 ONE_THREAD = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLONESHOT", 0)
 
 
@@ -156,9 +157,14 @@ class FollowersWorker(BookingWorker):
         self.method_queue.defer(self._forget)
 
     def _answered_and_kept(self, conn: Any) -> bool:
-        """What was read along with a request is the next one, pipelined, and not readable any more."""
+        """What was read along with a request is the next one, pipelined, and not readable any more.
+
+        Who sends more of them in a row than anybody has a reason to is cut off: others wait for the thread.
+        """
         conn.data_ready = True
-        while self.handle(conn):
+        for _ in range(MOST_PIPELINED):
+            if not self.handle(conn):
+                return False
             if not conn.parser.unreader.buf.getvalue():
                 return True
         return False

@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from booking_service.devstack.servers import HOST
+from booking_service.operations.gunicorn_followers import MOST_PIPELINED
 from booking_service.operations.gunicorn_worker import CLIENT_SECONDS
 from tests.integration.operations.conftest import ROOT, Web
 
@@ -151,6 +152,20 @@ def test_it_answers_pipelined_requests_in_order(web: Start) -> None:
 
     assert answer.count(b"HTTP/1.1 ") == 2
     assert answer.index(b"200 OK") < answer.index(b"404 Not Found")
+
+
+def test_it_cuts_off_who_asks_again_and_again_without_a_pause(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1")
+
+    answer = raw(running, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+
+    assert MOST_PIPELINED <= answer.count(b"HTTP/1.1 200 OK") < 500
+
+
+def test_it_is_told_by_no_header_where_it_is_mounted(web: Start) -> None:
+    answer = requests.get(f"{web().url}/health/live", headers={"SCRIPT_NAME": "/foo", "PATH_INFO": "/bar"}, timeout=10)
+
+    assert answer.status_code == 200
 
 
 def test_it_answers_head_with_the_length_and_no_body(web: Start) -> None:
