@@ -48,7 +48,7 @@ PROFILE_FIELDS = (
 )
 PROFILE = dict.fromkeys(PROFILE_FIELDS, True)
 CONTACT = dict.fromkeys(("name", "email", "phone", "dateOfBirth", "gender", "preferences"), True)
-CREDENTIALS = dict.fromkeys(("password", "passwordChangedAt", "isActive"), True)
+CREDENTIALS = dict.fromkeys(("emailLower", "password", "passwordChangedAt", "isActive"), True)
 STATS = dict.fromkeys(
     ("totalBookings", "totalSpent", "createdAt", "lastActive", "isVerified", "phoneVerified", "emailVerified"), True
 )

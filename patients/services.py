@@ -179,9 +179,11 @@ def password_change(
         TooManyAttempts: no password was looked at.
     """
     patient_id = _own_id(actor)
-    with SIGN_IN_LIMITS.attempt(account=str(patient_id), address=address):
-        found = repositories.credentials(patient_id)
-        if found is None or not passwords.password_is_right(current_password, found.get("password")):
+    found = repositories.credentials(patient_id)
+    if found is None:
+        raise InvalidCredentials("The current password is wrong.")
+    with SIGN_IN_LIMITS.attempt(account=_typed_at_sign_in(found), address=address):
+        if not passwords.password_is_right(current_password, found.get("password")):
             raise InvalidCredentials("The current password is wrong.")
     kept = [] if session_id is None else [session_id]
     now = datetime.now(UTC)
@@ -192,6 +194,11 @@ def password_change(
     if session_id is not None:
         return None
     return session_open({"_id": patient_id, "passwordChangedAt": _stored_precision(now)})
+
+
+def _typed_at_sign_in(found: Document) -> str:
+    """What names the account at a sign-in, so that both share its attempts; else what nobody can type there."""
+    return found.get("emailLower") or f"ID {found['_id']}"
 
 
 def _stored_precision(moment: datetime) -> datetime:

@@ -8,6 +8,7 @@ import jwt
 import pytest
 import time_machine
 from django.conf import settings
+from django.test import Client
 
 from patients import repositories, services, sign_in_state
 from patients.models import Patient
@@ -122,6 +123,16 @@ def change(api: Api, current: str, new: str = NEW_PASSWORD):
     return api("PUT", PASSWORD_URL, {"currentPassword": current, "newPassword": new})
 
 
+def elsewhere(account, current: str, address: str = "10.0.0.9"):
+    """A change from another address."""
+    return Client(REMOTE_ADDR=address).put(
+        PASSWORD_URL,
+        {"currentPassword": current, "newPassword": NEW_PASSWORD},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {account.token}"},
+    )
+
+
 def test_another_password_ends_every_other_session(asha):
     other, other_refresh = signed_in(asha)
     monolith = Api(jwt.encode({"id": str(asha.id), "iat": int(time.time()) - 1}, settings.JWT_SECRET))
@@ -156,6 +167,43 @@ def test_the_current_password_must_be_right_and_guessing_is_limited(asha):
     assert [answer.status_code for answer in answers] == [401] * 5 + [429]
     assert answers[0].body["code"] == "INVALID_CREDENTIALS"
     assert Patient.objects.mongo_find_one({"_id": asha.id}) == before
+
+
+def guessed_at_sign_in(name: str) -> None:
+    """Five wrong sign-ins, each from another address."""
+    for number in range(5):
+        given = {"email": name, "password": "Wrong414002x"}
+        answer = Client(REMOTE_ADDR=f"10.0.2.{number}").post("/api/patients/login", given, "application/json")
+        assert answer.status_code == 401
+
+
+def test_guesses_at_the_sign_in_count_here_too(asha):
+    guessed_at_sign_in(asha.email.upper())
+    assert elsewhere(asha, asha.password).status_code == 429
+
+
+def test_guesses_here_count_at_the_sign_in_too(asha):
+    assert [elsewhere(asha, "Wrong414002x").status_code for _ in range(5)] == [401] * 5
+    login = {"email": asha.email, "password": asha.password}
+    assert Api()("POST", "/api/patients/login", login).status_code == 429
+
+
+@pytest.mark.parametrize("name", ["{}", "ID {}"])
+@pytest.mark.parametrize("address", ["asha.rao@example.com", ""])
+def test_sign_ins_with_a_patients_id_shut_nobody_out(asha, name, address):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"emailLower": address}})
+    guessed_at_sign_in(name.format(asha.id))
+    assert elsewhere(asha, asha.password).status_code == 200
+
+
+def test_accounts_without_an_address_have_five_guesses_each(asha, registered):
+    other = registered()
+    for account in (asha, other):
+        Patient.objects.mongo_update_one({"_id": account.id}, {"$unset": {"emailLower": True}})
+    statuses = [elsewhere(asha, "Wrong414002x", f"10.0.1.{number}").status_code for number in range(6)]
+
+    assert statuses == [401] * 5 + [429]
+    assert elsewhere(other, other.password).status_code == 200
 
 
 @pytest.mark.parametrize("new", ["short", "nouppercase1", "Aa1" + "x" * 126, {"$set": 1}, None])
