@@ -188,7 +188,9 @@ def password_change(
     kept = [] if session_id is None else [session_id]
     now = datetime.now(UTC)
     hashed = passwords.password_hash(new_password)
-    if not repositories.password_set(patient_id, seen=found["password"], hashed=hashed, sessions_kept=kept, at=now):
+    if not repositories.password_set(
+        patient_id, changed_at=found.get("passwordChangedAt"), hashed=hashed, sessions_kept=kept, at=now
+    ):
         raise InvalidCredentials("The current password is wrong.")
     sign_in_state.forget(patient_id)
     if session_id is not None:

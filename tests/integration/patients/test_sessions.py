@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import bcrypt
 import jwt
 import pytest
 import time_machine
@@ -215,6 +216,38 @@ def test_the_new_password_must_be_a_good_one(asha, new):
 def test_of_two_changes_at_once_one_wins(asha):
     answers = in_parallel(2, lambda number: change(asha.api, asha.password, f"Fresh41400{number}x"))
     assert sorted(answer.status_code for answer in answers) == [200, 401]
+
+
+def test_a_change_that_meets_the_upgrade_of_an_old_hash_is_made(asha, monkeypatch):
+    """The old hash was read and found right; before another password is set, a sign-in replaces the hash."""
+    hashed = "bcrypt$" + bcrypt.hashpw(asha.password.encode(), bcrypt.gensalt(4)).decode()
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"password": hashed}})
+    original = repositories.password_set
+
+    def late(patient_id, **options):
+        signed_in(asha)
+        assert Patient.objects.mongo_find_one({"_id": asha.id})["password"].startswith("argon2$")
+        return original(patient_id, **options)
+
+    monkeypatch.setattr(repositories, "password_set", late)
+    assert change(asha.api, asha.password).status_code == 200
+    login = {"email": asha.email, "password": NEW_PASSWORD}
+    assert Api()("POST", "/api/patients/login", login).status_code == 200
+
+
+def test_the_upgrade_of_an_old_hash_that_meets_a_change_undoes_nothing(asha, monkeypatch):
+    hashed = "bcrypt$" + bcrypt.hashpw(asha.password.encode(), bcrypt.gensalt(4)).decode()
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"password": hashed}})
+    original = repositories.password_upgrade
+
+    def late(patient_id, **options):
+        assert change(asha.api, asha.password).status_code == 200
+        original(patient_id, **options)
+
+    monkeypatch.setattr(repositories, "password_upgrade", late)
+    login = {"email": asha.email, "password": asha.password}
+    assert Api()("POST", "/api/patients/login", login).status_code == 401
+    assert Api()("POST", "/api/patients/login", login | {"password": NEW_PASSWORD}).status_code == 200
 
 
 def test_a_sign_in_that_meets_a_password_change_does_not_survive_it(asha, monkeypatch):
