@@ -160,11 +160,12 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
         raise AccountDeactivated
     if passwords.needs_upgrade(stored):
         repositories.password_upgrade(found["_id"], seen=stored, hashed=passwords.password_hash(password))
+    # Seen before the session is open: what cannot go on record leaves none behind.
+    profile = _seen_by(Caller(Role.PATIENT, found["_id"]), _visible(found))
     signed_in = session_open(found)
     if signed_in is None:
         raise InvalidCredentials
-    owner = Caller(Role.PATIENT, found["_id"])
-    return _seen_by(owner, _visible(found)), signed_in
+    return profile, signed_in
 
 
 def password_change(

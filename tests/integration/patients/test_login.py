@@ -7,9 +7,10 @@ import time
 
 import bcrypt
 import pytest
+from django.db import OperationalError
 
 from booking_service.api.callers import SYSTEM, Caller, Role
-from patients import passwords, services
+from patients import passwords, repositories, services
 from patients.models import Patient
 
 URL = "/api/patients/login"
@@ -177,6 +178,18 @@ def test_beside_the_hash_it_takes_two_round_trips(api, asha, monkeypatch):
     with counted() as calls:
         assert api("POST", URL, credentials(asha)).status_code == 200
     assert calls == ["find", "update"]
+
+
+def test_a_sign_in_that_cannot_go_on_record_opens_no_session(api, asha, monkeypatch):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"bloodGroup": "A+"}})
+    before = stored(asha)
+
+    def fails(_document):
+        raise OperationalError("no room")
+
+    monkeypatch.setattr(repositories, "access_add", fails)
+    assert api("POST", URL, credentials(asha)).status_code >= 500
+    assert stored(asha) == before
 
 
 def test_nobody_but_an_admin_closes_accounts(asha):
