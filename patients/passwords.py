@@ -76,10 +76,15 @@ def password_is_right(password: str, stored: str | None) -> bool:
     return False
 
 
-def needs_upgrade(stored: str) -> bool:
-    """Whether a hash that was just found right should be replaced by `password_hash`."""
+def needs_upgrade(password: str, stored: str) -> bool:
+    """Whether a hash that `password` was just found to have made should be replaced by `password_hash` of it.
+
+    Not when bcrypt saw the beginning only: it may be another password that begins alike.
+    """
     encoded = from_monolith(stored)
-    return encoded.startswith(MONOLITH_PREFIX) or PatientArgon2Hasher().must_update(encoded)
+    if encoded.startswith(MONOLITH_PREFIX):
+        return len(password.encode()) < BCRYPT_BYTES
+    return PatientArgon2Hasher().must_update(encoded)
 
 
 def _spend_what_was_saved(password: str, compared: list[str | None]) -> None:

@@ -158,7 +158,7 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
             raise InvalidCredentials
     if found.get("isActive") is False:
         raise AccountDeactivated
-    if passwords.needs_upgrade(stored):
+    if passwords.needs_upgrade(password, stored):
         repositories.password_upgrade(found["_id"], seen=stored, hashed=passwords.password_hash(password))
     # Seen before the session is open: what cannot go on record leaves none behind.
     profile = _seen_by(Caller(Role.PATIENT, found["_id"]), _visible(found))

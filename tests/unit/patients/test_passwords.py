@@ -24,7 +24,7 @@ def test_it_stores_argon2id_of_a_size_that_fits_the_machine():
     assert 19 * 1024 <= parameters.memory_cost <= 46 * 1024
     assert (parameters.time_cost, parameters.parallelism) == (2, 1)
     assert passwords.password_is_right(PASSWORD, stored)
-    assert not passwords.needs_upgrade(stored)
+    assert not passwords.needs_upgrade(PASSWORD, stored)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_it_stores_argon2id_of_a_size_that_fits_the_machine():
 def test_it_accepts_the_monoliths_hashes_and_wants_them_replaced(stored):
     assert passwords.password_is_right(PASSWORD, stored)
     assert not passwords.password_is_right(PASSWORD + "y", stored)
-    assert passwords.needs_upgrade(stored)
+    assert passwords.needs_upgrade(PASSWORD, stored)
 
 
 def test_the_monolith_saw_72_bytes_only():
@@ -43,6 +43,14 @@ def test_the_monolith_saw_72_bytes_only():
     assert passwords.password_is_right(long, stored)
     assert passwords.password_is_right("é" * 36 + "another tail", stored)
     assert not passwords.password_is_right("é" * 35 + "e", stored)
+
+
+@pytest.mark.parametrize(("typed", "whole"), [("x" * 71, True), ("x" * 72, False), ("é" * 36 + "tail", False)])
+def test_a_password_that_bcrypt_may_not_have_seen_whole_makes_no_new_hash(typed, whole):
+    stored = bcrypt.hashpw(typed.encode()[:72], bcrypt.gensalt(4)).decode()
+
+    assert passwords.password_is_right(typed, stored)
+    assert passwords.needs_upgrade(typed, stored) is whole
 
 
 def test_argon2_sees_every_character():
