@@ -48,7 +48,7 @@ PROFILE_FIELDS = (
 )
 PROFILE = dict.fromkeys(PROFILE_FIELDS, True)
 CONTACT = dict.fromkeys(("name", "email", "phone", "dateOfBirth", "gender", "preferences"), True)
-CREDENTIALS = dict.fromkeys(("password", "passwordChangedAt", "isActive"), True)
+CREDENTIALS = dict.fromkeys(("emailLower", "password", "passwordChangedAt", "isActive"), True)
 STATS = dict.fromkeys(
     ("totalBookings", "totalSpent", "createdAt", "lastActive", "isVerified", "phoneVerified", "emailVerified"), True
 )
@@ -194,9 +194,17 @@ def session_is_latest(patient_id: ObjectId, session_id: ObjectId, *, refresh_id:
 
 
 def password_set(
-    patient_id: ObjectId, *, seen: str, hashed: str, sessions_kept: Sequence[ObjectId], at: datetime
+    patient_id: ObjectId,
+    *,
+    changed_at: datetime | None,
+    hashed: str,
+    sessions_kept: Sequence[ObjectId],
+    at: datetime,
 ) -> bool:
-    """Set another password and end all sessions but `sessions_kept`; False when `seen` is not the present hash."""
+    """Set another password and end all sessions but `sessions_kept`; False when it was not last changed `changed_at`.
+
+    That an old hash of the same password was replaced in the meantime is no change.
+    """
     kept = {
         "$filter": {
             "input": {"$ifNull": ["$sessions", []]},
@@ -204,7 +212,7 @@ def password_set(
         }
     }
     result = Patient.objects.mongo_update_one(
-        {"_id": patient_id, "isActive": ACTIVE, "password": seen},
+        {"_id": patient_id, "isActive": ACTIVE, "passwordChangedAt": changed_at},
         [
             {
                 "$set": {

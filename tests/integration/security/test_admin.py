@@ -18,6 +18,7 @@ from patients.models import ClinicalAccess, Patient
 from tests.integration.patients.callers import Api
 
 LOGIN = "/admin/login/"
+CHANGE_OWN = "/admin/password_change/"
 CHANGE = "/admin/patients/patient/{}/change/"
 PASSWORD = "Admin-Password-9"
 
@@ -71,6 +72,41 @@ def test_the_address_is_shut_for_every_account():
         posted(Client(), "wrong", f"guess{number}")
     assert posted(Client(), PASSWORD).status_code == 200
     assert posted(Client(REMOTE_ADDR="10.0.0.1"), PASSWORD).status_code == 302
+
+
+def changed(client: Client, old: str, new: str = "Another-Password-9"):
+    return client.post(CHANGE_OWN, {"old_password": old, "new_password1": new, "new_password2": new})
+
+
+def test_staff_change_their_password_and_stay_signed_in(staff):
+    client = staff()
+    page = client.get(CHANGE_OWN)
+    assert page.status_code == 200
+    assert "Old password" in page.content.decode()
+    answer = changed(client, PASSWORD)
+    assert (answer.status_code, answer.headers["Location"]) == (302, CHANGE_OWN + "done/")
+    assert client.get("/admin/").status_code == 200
+    assert posted(Client(), "Another-Password-9", "staff0").status_code == 302
+
+
+def test_the_old_password_is_guessed_no_more_often_than_at_the_door(staff):
+    client = staff()
+    guesses = [changed(client, "wrong").content.decode() for _ in range(5)]
+    assert all("entered incorrectly" in page for page in guesses)
+    answer = changed(client, PASSWORD)
+    assert answer.status_code == 200
+    assert "Too many failed attempts" in answer.content.decode()
+    assert posted(Client(REMOTE_ADDR="10.0.0.1"), PASSWORD, "staff0").status_code == 200, "one limit for both"
+    assert User.objects.get(username="staff0").check_password(PASSWORD)
+
+
+def test_nobody_else_sees_the_page_of_a_new_password():
+    User.objects.create_user("nobody", password=PASSWORD)
+    no_staff = Client()
+    assert no_staff.login(username="nobody", password=PASSWORD)
+    for client in (Client(), no_staff):
+        answer = changed(client, PASSWORD)
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"{LOGIN}?next={CHANGE_OWN}")
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/patients/patient/", "/admin/patients/clinicalaccess/"])
