@@ -135,10 +135,10 @@ def counters_add(patient_id: ObjectId, *, bookings: int, spent: Decimal) -> None
 
 
 def set_active(patient_id: ObjectId, *, active: bool, at: datetime) -> bool:
-    """Close or reopen an account; closing ends its sessions. False when there is no such patient."""
-    closed = {"isActive": False, "deletedAt": at, "sessions": [], "signedOutAt": at, "updatedAt": at}
-    opened = {"isActive": True, "deletedAt": None, "updatedAt": at}
-    result = Patient.objects.mongo_update_one({"_id": patient_id}, {"$set": opened if active else closed})
+    """Close or reopen an account; its sessions end either way. False when there is no such patient."""
+    state = {"isActive": active, "deletedAt": None if active else at}
+    ended = {"sessions": [], "signedOutAt": at, "updatedAt": at}
+    result = Patient.objects.mongo_update_one({"_id": patient_id}, {"$set": state | ended})
     return bool(result.matched_count)
 
 

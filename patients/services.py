@@ -205,7 +205,7 @@ def patient_deactivate(*, actor: Caller, patient_id: ObjectId) -> None:
 
 
 def patient_reactivate(*, actor: Caller, patient_id: ObjectId) -> None:
-    """Open a closed account again; its old tokens stay ended."""
+    """Open a closed account again; every token of before ends, those of other issuers that came meanwhile too."""
     _set_active(actor, patient_id, active=True)
 
 
