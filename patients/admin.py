@@ -152,11 +152,13 @@ class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Patient]) -> None:
         for patient in queryset:
             services.patient_deactivate(actor=staff_caller(request), patient_id=patient._id)
+            self.log_change(request, patient, "Account closed.")
 
     @admin.action(description="Reactivate", permissions=["change"])
     def reactivate(self, request: HttpRequest, queryset: QuerySet[Patient]) -> None:
         for patient in queryset:
             services.patient_reactivate(actor=staff_caller(request), patient_id=patient._id)
+            self.log_change(request, patient, "Account opened again.")
 
     @admin.display(description="addresses")
     def saved_places(self, patient: Patient) -> SafeString | str:

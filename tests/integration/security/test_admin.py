@@ -274,6 +274,8 @@ def test_staff_close_and_reopen_accounts(staff, asha):
         assert asha.api("GET", "/api/patients/me").status_code == status
     login = {"email": asha.email, "password": asha.password}
     assert Api()("POST", "/api/patients/login", login).status_code == 200
+    history = client.get(f"/admin/patients/patient/{asha.id}/history/").content.decode()
+    assert [text in history for text in ("Account closed.", "Account opened again.", "staff0")] == [True] * 3
 
 
 @pytest.mark.parametrize("path", ["add/", "{}/change/", "{}/delete/"])
