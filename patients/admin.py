@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminDateWidget
 
 from booking_service.api.admin_filters import DeclaredFilters
@@ -129,6 +130,14 @@ class RefusalsAsMessages:
             return HttpResponseRedirect(request.get_full_path())
 
 
+class PatientList(ChangeList):
+    """Reads what it shows and nothing else of a patient."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Patient]:
+        found: QuerySet[Patient] = super().get_queryset(request, exclude_parameters)
+        return found.only(*PatientAdmin.list_display)
+
+
 @admin.register(Patient)
 class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
     """Looked up by exactly what one knows of a patient: anything vaguer would read the whole collection."""
@@ -149,6 +158,9 @@ class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
             ("Account", {"fields": STATE}),
         ]
         return [*sets, ("Clinical", {"fields": CLINICAL})] if sees_clinical(request) else sets
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PatientList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Patient], search_term: str
