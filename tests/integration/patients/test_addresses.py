@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from bson import ObjectId
 
@@ -88,7 +90,7 @@ def test_addresses_of_the_monolith_without_or_with_several_defaults_are_mended(a
 
 
 def test_what_is_no_address_stays_and_is_in_nobodys_way(asha):
-    odd = [{"street": "1 MG Road"}, None, "12 Lake Road", {"_id": "x", "isDefault": True}, [{}]]
+    odd: list[Any] = [{"street": "1 MG Road"}, None, "12 Lake Road", {"_id": "x", "isDefault": True}, [{}]]
     Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"savedAddresses": odd}})
 
     first, second = added(asha), added(asha)
