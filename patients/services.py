@@ -215,7 +215,7 @@ def patient_deactivate(*, actor: Caller, patient_id: ObjectId) -> None:
 
 
 def patient_reactivate(*, actor: Caller, patient_id: ObjectId) -> None:
-    """Open a closed account again; its old tokens stay ended."""
+    """Open a closed account again; every token of before ends, those of other issuers that came meanwhile too."""
     _set_active(actor, patient_id, active=True)
 
 
@@ -359,8 +359,7 @@ def address_update(*, actor: Caller, address_id: ObjectId, changes: Mapping[str,
     changed = repositories.address_change(patient_id, address_id, dict(changes), at=datetime.now(UTC))
     if changed is not None:
         return changed
-    present = repositories.addresses(patient_id) or []
-    if any(address["_id"] == address_id for address in present):
+    if repositories.address_exists(patient_id, address_id):
         raise DefaultAddressRequired
     raise AddressNotFound
 
@@ -379,12 +378,13 @@ def patient_contact(patient_id: ObjectId) -> PatientContact:
     found = repositories.contact(patient_id)
     if found is None:
         raise PatientNotFound
+    born = found.get("dateOfBirth")
     return PatientContact(
         id=patient_id,
         name=found.get("name", ""),
         email=found.get("email", ""),
         phone=found.get("phone", ""),
-        date_of_birth=found.get("dateOfBirth"),
+        date_of_birth=born if isinstance(born, datetime) else None,
         gender=found.get("gender"),
         preferences=found.get("preferences") or {},
     )

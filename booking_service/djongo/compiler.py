@@ -1,20 +1,48 @@
-"""The official query compiler, with the one delete it refuses: from a list that joins another collection."""
+"""The official query compiler; but it reads whatever a document holds, and deletes from a list that joins, too."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.db.models.sql.constants import MULTI
 from django.db.models.sql.query import Query
 from django.db.models.sql.subqueries import DeleteQuery
 from django_mongodb_backend.compiler import (
     SQLAggregateCompiler,
-    SQLCompiler,
     SQLInsertCompiler,
     SQLUpdateCompiler,
 )
+from django_mongodb_backend.compiler import SQLCompiler as MongoCompiler
 from django_mongodb_backend.compiler import SQLDeleteCompiler as MongoDeleteCompiler
+
+Converter = Callable[[Any, Any, Any], Any]
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ValidationError)
+
+
+class SQLCompiler(MongoCompiler):
+    """Documents need not have the shape of their model: one odd value must not hide those beside it."""
+
+    def get_converters(self, expressions: Any) -> dict[int, tuple[list[Converter], Any]]:
+        found = super().get_converters(expressions).items()
+        return {place: ([_as_far_as_readable(each) for each in every], of) for place, (every, of) in found}
+
+
+def _as_far_as_readable(convert: Converter) -> Converter:
+    """What is not of the field's type stays as it is stored."""
+
+    @wraps(convert)
+    def converted(value: Any, expression: Any, connection: Any) -> Any:
+        try:
+            return convert(value, expression, connection)
+        except UNREADABLE:
+            return value
+
+    return converted
 
 
 class SQLDeleteCompiler(MongoDeleteCompiler):

@@ -113,6 +113,14 @@ def test_sign_out_everywhere_ends_all_the_monoliths_tokens_too(asha):
     assert works(signed_in(asha)[0])
 
 
+@pytest.mark.parametrize("none", [None, "x", {}, 5])
+def test_one_who_has_no_list_of_sessions_signs_in(asha, none):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"sessions": none}})
+    answer = Api()("POST", "/api/patients/login", {"email": asha.email, "password": asha.password})
+    assert answer.status_code == 200
+    assert len(Patient.objects.mongo_find_one({"_id": asha.id})["sessions"]) == 1
+
+
 def test_no_more_sessions_are_kept_than_a_person_has_devices(asha):
     for _ in range(repositories.MOST_SESSIONS):
         signed_in(asha)

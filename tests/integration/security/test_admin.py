@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from bson import ObjectId
@@ -14,6 +15,7 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.test import Client
 
 from patients import services
+from patients.admin import MOVED_ON
 from patients.models import ClinicalAccess, Patient
 from tests.integration.patients.callers import Api
 
@@ -232,7 +234,6 @@ WRONG = {"phone": "abc", "email": "not an \u212aaddress", "name": "A", "gender":
 def test_staff_write_no_contact_that_is_none(staff, asha, field):
     client = staff("view_patient", "change_patient")
     form = form_of(client.get(CHANGE.format(asha.id)))
-    form.pop("date_of_birth", None)
     before = Patient.objects.mongo_find_one({"_id": asha.id})
 
     page = client.post(CHANGE.format(asha.id), form | {field: WRONG[field]})
@@ -246,7 +247,6 @@ def test_what_staff_leave_alone_may_be_as_old_as_it_is(staff, asha):
     Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"phone": "+91 20 1234", "gender": "F"}})
     client = staff("view_patient", "change_patient")
     form = form_of(client.get(CHANGE.format(asha.id)))
-    form.pop("date_of_birth", None)
     assert client.post(CHANGE.format(asha.id), form | {"name": "Asha R. Rao"}).status_code == 302
     assert Patient.objects.mongo_find_one({"_id": asha.id})["name"] == "Asha R. Rao"
 
@@ -286,8 +286,12 @@ def test_no_page_shows_a_hash(staff, asha):
 
 
 def form_of(page) -> dict:
+    """What a browser sends when nothing was typed."""
     form = page.context["adminform"].form
-    return {name: form[name].value() or "" for name in form.fields}
+    shown = {name: form[name].value() or "" for name in form.fields}
+    for name in shown:
+        assert f'name="{form[name].html_initial_name}"' in page.content.decode()
+    return shown | {form[name].html_initial_name: value for name, value in shown.items()}
 
 
 def test_a_correction_changes_what_was_corrected_and_nothing_else(staff, asha):
@@ -295,7 +299,6 @@ def test_a_correction_changes_what_was_corrected_and_nothing_else(staff, asha):
     before = Patient.objects.mongo_find_one({"_id": asha.id})
     client = staff("view_patient", "change_patient")
     form = form_of(client.get(CHANGE.format(asha.id)))
-    form.pop("date_of_birth", None)
 
     answer = client.post(
         CHANGE.format(asha.id), form | {"email": "new@example.com", "is_verified": "on", "password": "x"}
@@ -307,10 +310,58 @@ def test_a_correction_changes_what_was_corrected_and_nothing_else(staff, asha):
     assert changed == {"email", "emailLower", "emailVerified", "updatedAt"}
 
 
+def test_a_birthday_is_the_day_that_was_typed(staff, asha):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    assert client.post(CHANGE.format(asha.id), form | {"date_of_birth": "2000-01-01"}).status_code == 302
+    assert Patient.objects.mongo_find_one({"_id": asha.id})["dateOfBirth"] == datetime(2000, 1, 1, tzinfo=UTC)
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    assert str(form["date_of_birth"]) == "2000-01-01"
+    assert client.post(CHANGE.format(asha.id), form | {"date_of_birth": ""}).status_code == 302
+    assert Patient.objects.mongo_find_one({"_id": asha.id})["dateOfBirth"] is None
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "1850-01-01", "2000-02-30", "x", "0000-00-00"])
+def test_a_day_that_is_no_birthday_is_refused(staff, asha, day):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    page = client.post(CHANGE.format(asha.id), form | {"date_of_birth": day})
+    assert page.context["adminform"].form.errors.keys() == {"date_of_birth"}
+    assert "dateOfBirth" not in Patient.objects.mongo_find_one({"_id": asha.id})
+
+
+def test_staff_undo_nothing_that_changed_while_they_looked(staff, asha):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    own = {"name": "Asha Patil", "phone": "9000012345", "dateOfBirth": "2000-01-01"}
+    assert asha.api("PUT", "/api/patients/me", own).status_code == 200
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"phoneVerified": True}})
+    before = Patient.objects.mongo_find_one({"_id": asha.id})
+
+    assert client.post(CHANGE.format(asha.id), form | {"gender": "female"}).status_code == 302
+
+    after = Patient.objects.mongo_find_one({"_id": asha.id})
+    assert after == before | {"gender": "female", "updatedAt": after["updatedAt"]}
+
+
+def test_of_two_who_change_the_same_the_second_is_told(staff, asha):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    asha.api("PUT", "/api/patients/me", {"phone": "9000012345", "dateOfBirth": "2000-01-01"})
+    before = Patient.objects.mongo_find_one({"_id": asha.id})
+    typed = {"phone": "9000054321", "date_of_birth": "1990-01-01", "gender": "female"}
+
+    page = client.post(CHANGE.format(asha.id), form | typed)
+
+    assert page.context["adminform"].form.errors == {name: [MOVED_ON] for name in ("phone", "date_of_birth")}
+    assert Patient.objects.mongo_find_one({"_id": asha.id}) == before
+    again = form_of(client.get(CHANGE.format(asha.id)))
+    assert client.post(CHANGE.format(asha.id), again | typed).status_code == 302
+
+
 def test_a_refusal_of_the_service_is_a_message(staff, asha, registered):
     client = staff("view_patient", "change_patient")
     form = form_of(client.get(CHANGE.format(asha.id)))
-    form.pop("date_of_birth", None)
     answer = client.post(CHANGE.format(asha.id), form | {"phone": registered().phone}, follow=True)
     assert answer.status_code == 200
     assert "exists already" in answer.content.decode()
@@ -325,6 +376,8 @@ def test_staff_close_and_reopen_accounts(staff, asha):
         assert asha.api("GET", "/api/patients/me").status_code == status
     login = {"email": asha.email, "password": asha.password}
     assert Api()("POST", "/api/patients/login", login).status_code == 200
+    history = client.get(f"/admin/patients/patient/{asha.id}/history/").content.decode()
+    assert [text in history for text in ("Account closed.", "Account opened again.", "staff0")] == [True] * 3
 
 
 @pytest.mark.parametrize("path", ["add/", "{}/change/", "{}/delete/"])
