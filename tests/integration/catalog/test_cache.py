@@ -135,6 +135,17 @@ def test_it_asks_mongodb_nothing_for_a_cached_answer(monkeypatch: pytest.MonkeyP
     assert names() == ["Wound dressing"]
 
 
+def test_a_city_is_one_answer_however_it_is_written() -> None:
+    service_made()
+    one = client.get("/api/services", {"city": "mumbai"}).content
+    kept = len(in_redis("*:answer:*"))
+
+    for city in ("MUMBAI", "mUmBaI", "mum\u200bbai", "\u2060Mumbai \ufeff", "\uff2dumbai", "mu\u00admbai"):
+        assert client.get("/api/services", {"city": city}).content == one
+
+    assert len(in_redis("*:answer:*")) == kept
+
+
 # --- right after a change
 def test_it_shows_every_kind_of_change_at_once() -> None:
     service_id = service_made()
