@@ -68,8 +68,8 @@ def seat_resource(service: str, city: str, seat: int) -> str:
 
 
 def seat_place(service: str, city: str) -> str:
-    """What the places of a service in a city have in common."""
-    return f"{SEAT}:{service}:{city_key(city)}"
+    """What the places of a service in a city have in common. A ":" of the city's is none of the claim's."""
+    return f"{SEAT}:{service}:{city_key(city).replace(':', '%3A')}"
 
 
 def take(booking_id: ObjectId, need: Need, held: Collection[str] = ()) -> list[str]:
