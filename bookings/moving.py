@@ -50,7 +50,7 @@ def booking_reschedule(
 def _moved(
     booking: Document, service: CatalogService, fields: Document, actor: Caller, reason: str, now: datetime
 ) -> Document:
-    need = terms.need_of({**booking, **fields}, service, person=person_of(booking))
+    need = _need(booking, fields, service, person_of(booking))
     entry = changing.timeline_entry(booking["status"], booking["status"], actor, now, reason, change="RESCHEDULED")
     changed = _rewritten(booking, need, _repriced(booking, service, fields), entry, now)
     _announce_move(booking, changed, f"RESCHEDULED_BY_{lifecycle.part_of(actor)}")
@@ -58,9 +58,8 @@ def _moved(
 
 
 def _rewritten(booking: Document, need: slot_guard.Need, fields: Document, entry: Document, now: datetime) -> Document:
-    """Write `fields` of a booking that is to take up `need`: claim that first, then free what it needs no longer."""
-    held = slot_guard.claims_of(booking)
-    claims = slot_guard.take(booking["_id"], need, held)
+    """Write `fields` of a booking that is to take up `need`: claim that, free what it needs no longer."""
+    claims = slot_guard.needed(booking["_id"], need, slot_guard.claims_of(booking))
     moves = need.starts_at != booking.get("startsAt")
     changed = changing.change(
         booking,
@@ -71,8 +70,13 @@ def _rewritten(booking: Document, need: slot_guard.Need, fields: Document, entry
         added={"rescheduleCount": 1} if moves and entry["role"] == Role.PATIENT else None,
         now=now,
     )
-    slot_guard.give_back(booking["_id"], set(held) - set(claims))
+    slot_guard.exchange(booking, changed)
     return changed
+
+
+def _need(booking: Document, fields: Document, service: CatalogService, person: str) -> slot_guard.Need:
+    before = booking | dict(zip(("startsAt", "endsAt"), reading.visit_times(booking, terms.zone()), strict=True))
+    return terms.need_of({**booking, **fields}, service, person=person, before=before)
 
 
 def person_of(booking: Document) -> str:
@@ -168,7 +172,7 @@ def _edit(booking: Document, changes: Document, actor: Caller, now: datetime) ->
     # What stays was right when it was booked.
     if errors := [error for error in errors if moves or error.field.partition(".")[0] in fields]:
         raise RulesViolated(errors)
-    return _Edit(fields, terms.need_of(wanted, service, person=person), moves)
+    return _Edit(fields, _need(booking, fields, service, person), moves)
 
 
 def _edited_fields(booking: Document, changes: Document, service: CatalogService) -> Document:

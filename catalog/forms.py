@@ -30,7 +30,7 @@ from catalog.models import (
     SurgeWindow,
 )
 from catalog.pricing import to_paise
-from catalog.terms import WEEKDAYS
+from catalog.terms import MOST_PLACES, WEEKDAYS
 
 CHANGED_MEANWHILE = (
     "{who} saved this service at {when}, after you opened it. Nothing of yours was saved, and nothing of theirs was "
@@ -229,6 +229,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not
     capacity_per_slot = whole(
         label="Visits at the same time",
         required=False,
+        max_value=MOST_PLACES,
         help_text="At most so many in one city at one time. Empty: only the number of providers limits it.",
     )
     prescription_required = switch(label="Prescription needed", help_text="A booking without one is refused.")

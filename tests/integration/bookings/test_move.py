@@ -7,7 +7,8 @@ import pytest
 
 from bookings import moving, services, visits
 from bookings.exceptions import PatientOverlap
-from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
+from catalog import services as catalog
+from tests.factories import STAFF, booking_made, patient_made, service_made, tomorrow, visit_input
 from tests.integration.bookings.parallel import in_parallel
 
 SURGE = {"enabled": True, "surgeMultiplier": 2, "surgeHours": [{"start": "18:00", "end": "22:00"}]}
@@ -176,6 +177,45 @@ def test_many_move_into_a_place_just_freed_and_one_gets_it(asha, outbox, claims)
     assert sum(isinstance(result, dict) for result in results) == 1
     assert outbox.types().count("booking.rescheduled") == 1
     assert len(claims()) == 10 * 12
+
+
+def test_one_move_asked_for_many_times_at_once_is_one_move(asha, outbox, claims, documents):
+    service_made("IV_DRIP", availability__capacityPerSlot=2)
+    booking = booking_made(asha, serviceType="IV_DRIP")
+
+    results = in_parallel(
+        [partial(moving.booking_reschedule, actor=asha, booking_id=booking["_id"], starts_at=tomorrow(12))] * 4
+    )
+
+    assert [result for result in results if not isinstance(result, dict)] == []
+    assert documents("nursebookings").find_one({"_id": booking["_id"]})["rescheduleCount"] == 1
+    assert len(claims()) == 12
+
+
+@pytest.mark.parametrize("capacity", [None, 3])
+def test_a_capacity_that_comes_or_shrinks_leaves_visits_where_they_are(api, asha, nurse, admin, claims, capacity):
+    service_id = service_made("IV_DRIP", availability__capacityPerSlot=capacity)
+    patients = [asha, patient_made(), patient_made()]
+    made = [booking_made(patient, serviceType="IV_DRIP") for patient in patients]
+    before = seats(claims())
+    document = catalog.service_document(name="IV_DRIP")
+    document["availability"]["capacityPerSlot"] = 1
+    catalog.service_update(actor=STAFF, service_id=service_id, version=0, document=document)
+
+    for patient, booking in zip(patients, made, strict=True):
+        edited = api(patient)("PUT", f"/bookings/{booking['_id']}", {"specialRequirements": "ring twice"})
+        assert edited.status_code == 200, edited.body
+        assert move(api, patient, booking, tomorrow(10)).status_code == 200
+    answer = api(admin)("PUT", f"/bookings/{made[2]['_id']}/assign", {"providerId": str(nurse.id)})
+
+    assert answer.status_code == 200, answer.body
+    assert seats(claims()) == before
+    assert move(api, asha, made[0], tomorrow(15)).status_code == 200
+    assert move(api, patients[1], made[1], tomorrow(15)).body["code"] == "SLOT_TAKEN"
+
+
+def seats(claims):
+    return [claim for claim in claims if claim.startswith("seat:")]
 
 
 def test_one_booking_moved_many_ways_at_once_keeps_one_set_of_claims(asha, outbox, claims, documents):

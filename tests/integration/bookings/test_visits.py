@@ -91,6 +91,17 @@ def test_a_provider_must_be_fit_for_it(api, asha, admin, directory, outbox, serv
     assert outbox.types().count("booking.assigned") == fits
 
 
+def test_one_assignment_asked_for_many_times_at_once_is_one(nurse, asha, admin, claims):
+    booking = booking_made(asha)
+
+    results = in_parallel(
+        [partial(visits.booking_assign, actor=admin, booking_id=booking["_id"], provider_id=nurse.id)] * 4
+    )
+
+    assert [type(result) for result in results if not isinstance(result, dict)] == [InvalidTransition] * 3
+    assert len(claims()) == 6 + 9
+
+
 def test_nobody_unknown_is_assigned(api, asha, admin):
     booking = booking_made(asha)
 

@@ -158,6 +158,8 @@ def test_it_saves_a_package(editor: Client) -> None:
         (rows("surge", {"start": "22:00", "end": "22:00"}), "surge-0-end"),
         (rows("faqs", {"question": "Why?", "answer": ""}), "faqs-0-answer"),
         (rows("cities", {"name": "Pune"}, {"name": "PUNE"}), "cities-1-name"),
+        (rows("cities", *({"name": f"City {number}"} for number in range(101))), "cities"),
+        ({"capacity_per_slot": "101"}, "capacity_per_slot"),
     ],
 )
 def test_it_shows_what_is_wrong_where_it_is(editor: Client, broken: dict[str, Any], field: str) -> None:
