@@ -121,7 +121,7 @@ def transition(
     changed = repositories.booking_change(
         booking["_id"],
         _as_read(booking),
-        fields=_settable(
+        fields=settable(
             booking,
             {"status": to.value, f"statusTimestamps.{_STAMP_OF[to]}": now, "updatedAt": now, **(fields or {})},
         ),
@@ -152,7 +152,7 @@ def change(
     changed = repositories.booking_change(
         booking["_id"],
         _as_read(booking),
-        fields=_settable(booking, {"updatedAt": now, **fields}),
+        fields=settable(booking, {"updatedAt": now, **fields}),
         removed=removed,
         entry=entry,
         added=added,
@@ -162,16 +162,16 @@ def change(
     return changed
 
 
-def _settable(booking: Mapping[str, Any], fields: Mapping[str, Any]) -> Document:
+def settable(booking: Mapping[str, Any], fields: Mapping[str, Any]) -> Document:
     """`fields` as MongoDB can set them: below a null, which old documents have, there is no path."""
-    settable: Document = {}
+    fitted: Document = {}
     for path, value in fields.items():
         parent, _, name = path.partition(".")
         if name and parent in booking and booking[parent] is None:
-            settable.setdefault(parent, {})[name] = value
+            fitted.setdefault(parent, {})[name] = value
         else:
-            settable[path] = value
-    return settable
+            fitted[path] = value
+    return fitted
 
 
 def _as_read(booking: Mapping[str, Any]) -> Document:

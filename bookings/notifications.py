@@ -1,18 +1,23 @@
 """Reminders, each once for a time, and what became of what patients were to be told."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from bson import ObjectId
 
 from booking_service.api.errors import Unprocessable
+from booking_service.djongo.errors import is_unreachable
 from booking_service.djongo.transaction import run
 from bookings import repositories, signals
-from bookings.changing import moment
+from bookings.changing import moment, settable
 from bookings.exceptions import BookingNotFound
 from bookings.lifecycle import MOVABLE
 from bookings.signals import NotificationKind
+
+log = structlog.get_logger(__name__)
 
 NOTICE = {
     NotificationKind.REMINDER_24H: timedelta(hours=24),
@@ -31,21 +36,43 @@ class UnknownNotification(Unprocessable):
     message = "There is no such kind of notification, or no such channel."
 
 
-def reminders_send() -> dict[NotificationKind, int]:
-    """Send every reminder that is due now; how many of each kind. Safe to run twice, and in two pods at once."""
+@dataclass(slots=True)
+class Reminded:
+    """How many reminders of a kind were sent, and which bookings resisted."""
+
+    sent: int = 0
+    failed: list[ObjectId] = field(default_factory=list)
+
+    def remind(self, booking: Mapping[str, Any], kind: NotificationKind, now: datetime) -> bool:
+        """Remind of one booking; False when somebody else is at it. One that resists keeps no others waiting."""
+        try:
+            state = run(_remind, booking, kind, now)
+        except Exception as error:
+            if is_unreachable(error):
+                raise
+            log.error("reminder_failed", booking_id=str(booking["_id"]), error=type(error).__name__)
+            self.failed.append(booking["_id"])
+            return True
+        self.sent += state == "SENT"
+        return state is not None
+
+
+def reminders_send() -> dict[NotificationKind, Reminded]:
+    """Send every reminder that is due now; what came of each kind. Safe to run twice, and in two pods at once."""
     return {kind: _reminders_of(kind) for kind in NOTICE}
 
 
-def _reminders_of(kind: NotificationKind) -> int:
-    sent = 0
+def _reminders_of(kind: NotificationKind) -> Reminded:
+    reminded = Reminded()
     while True:
         now = moment()
-        due = repositories.bookings_to_remind(MOVABLE, kind, after=now, until=now + NOTICE[kind], limit=BATCH)
-        noted = [run(_remind, booking, kind, now) for booking in due]
-        sent += noted.count("SENT")
+        due = repositories.bookings_to_remind(
+            MOVABLE, kind, after=now, until=now + NOTICE[kind], limit=BATCH, besides=reminded.failed
+        )
+        settled = [reminded.remind(booking, kind, now) for booking in due]
         # A batch in which nothing could be noted is somebody else's: they are at it.
-        if len(due) < BATCH or not any(noted):
-            return sent
+        if len(due) < BATCH or not any(settled):
+            return reminded
 
 
 def _remind(booking: Mapping[str, Any], kind: NotificationKind, now: datetime) -> str | None:
@@ -54,7 +81,8 @@ def _remind(booking: Mapping[str, Any], kind: NotificationKind, now: datetime) -
     is_needed = _fixed_at(booking) <= starts_at - NOTICE[kind] and now < starts_at - TOO_LATE[kind]
     state = "SENT" if is_needed else "NOT_NEEDED"
     unchanged = {"status": booking["status"], "startsAt": starts_at, f"reminders.{kind}": None}
-    if not repositories.booking_note(booking["_id"], unchanged, {f"reminders.{kind}": {"state": state, "at": now}}):
+    note = settable(booking, {f"reminders.{kind}": {"state": state, "at": now}})
+    if not repositories.booking_note(booking["_id"], unchanged, note):
         return None
     if state == "SENT":
         signals.booking_notification_requested.send(
@@ -66,8 +94,8 @@ def _remind(booking: Mapping[str, Any], kind: NotificationKind, now: datetime) -
 def _fixed_at(booking: Mapping[str, Any]) -> datetime:
     """When the visit got its time. Who books two hours ahead needs no reminder of a day ahead."""
     moves = [entry["at"] for entry in booking.get("timeline") or () if entry.get("change") == "RESCHEDULED"]
-    fixed_at: datetime = moves[-1] if moves else booking["createdAt"]
-    return fixed_at
+    fixed_at = moves[-1] if moves else booking.get("createdAt")
+    return fixed_at if isinstance(fixed_at, datetime) else booking["_id"].generation_time
 
 
 def reminder_is_current(*, booking_id: ObjectId, starts_at: datetime) -> bool:

@@ -2,8 +2,10 @@
 
 `payment` is {method, status, attempt, order, transactionId, paidAmount, paidAt, balance}: PENDING, FAILED (can be tried
 again), PAID, REFUNDED. `refund` is {status, amount, reason, requestedAt ...}: REQUESTED, REFUNDED, or NEEDS_STAFF.
-`payment.discrepancies` are transactions that are not the booking's payment: `amount`, `at` of one that paid what was
-not payable, `refundedAmount`, `refundedAt` once it was given back; of one whose refund was told first, these alone.
+`payment.discrepancies` are what does not fit: `amount`, `at` of a transaction that paid what was not payable,
+`refundedAmount`, `refundedAt` once it was given back; these alone of one whose refund was told first, and of the
+booking's payment when another amount went back than was asked for or paid. KEPT of them are kept, those beyond are
+counted in `payment.moreDiscrepancies`.
 
 Reports come in any order and any number of times. Each is one conditional update, in the transaction that also holds
 the message's inbox row; a report that changes nothing sends no signal.
@@ -28,6 +30,7 @@ from patients import services as patients
 
 PAID, FAILED, PENDING, REFUNDED = "PAID", "FAILED", "PENDING", "REFUNDED"
 SETTLED = (PAID, REFUNDED)
+KEPT = 50  # discrepancies, and failed transactions, that a booking keeps: it is read whole, by everybody
 
 
 # --- the order -------------------------------------------------------------------------------------------------------
@@ -148,26 +151,40 @@ def payment_completed(
     """
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
-    if transaction_id == payment.get("transactionId"):
-        return booking
-    if payment.get("status") in SETTLED and payment.get("transactionId"):
-        raise PaymentAmountMismatch("The booking was paid by another transaction.")
+    if payment.get("status") in SETTLED:
+        return _paid_before(booking, transaction_id, decimal(amount))
     if decimal(amount) != payable_amount(booking):
         raise PaymentAmountMismatch
-    flag = _discrepancy(payment, transaction_id)
+    flag = _discrepancy(payment, transaction_id) or _discrepancy(payment, "")
     if "refundedAt" in flag:
-        booking = _refund_told_before(booking, flag)
+        booking = _refund_told_before(booking, flag, decimal(amount))
     return _marked_paid(booking, transaction_id, decimal(amount), method, paid_at or moment())
 
 
-def _refund_told_before(booking: Document, flag: Document) -> Document:
+def _paid_before(booking: Document, transaction_id: str, amount: Decimal) -> Document:
+    """The payment told again. The monolith marked payments without saying by which transaction: now that is known."""
+    paid_by = booking["payment"].get("transactionId")
+    if paid_by == transaction_id:
+        return booking
+    if paid_by or amount != _whole_amount(booking):
+        raise PaymentAmountMismatch("The booking was paid by another transaction.")
+    return changing.change(booking, fields={"payment.transactionId": transaction_id}, now=moment())
+
+
+def _whole_amount(booking: Mapping[str, Any]) -> Decimal:
+    """What a paid booking was paid with, whatever went back since; the monolith noted only that it was paid."""
+    return decimal((booking.get("payment") or {}).get("paidAmount")) or payable_amount(booking)
+
+
+def _refund_told_before(booking: Document, flag: Document, amount: Decimal) -> Document:
     """Of the refund that was told before its payment is only now known that it is this booking's."""
     if "at" in flag:
         raise PaymentAmountMismatch("It was flagged, and the money is back with the patient.")
+    if decimal(flag["refundedAmount"]) != amount:
+        return booking
     others = [other for other in booking["payment"]["discrepancies"] if other is not flag]
-    return _marked_refunded(
-        booking, decimal(flag["refundedAmount"]), flag["refundedAt"], {"payment.discrepancies": others}
-    )
+    fields = {"payment.discrepancies": others, "payment.needsStaff": bool(others)}
+    return _marked_refunded(booking, amount, flag["refundedAt"], fields)
 
 
 def _marked_paid(
@@ -206,39 +223,55 @@ def payment_discrepancy_record(*, booking_id: ObjectId, transaction_id: str, amo
     payment = booking.get("payment") or {}
     if "at" in _discrepancy(payment, transaction_id):
         return booking
-    now = moment()
-    flags = _discrepancies(payment, transaction_id, amount=Decimal128(decimal(amount)), at=now)
-    fields = {"payment.discrepancies": flags, "payment.needsStaff": True}
-    return run(changing.change, booking, fields=fields, now=now)
+    facts = {"amount": Decimal128(decimal(amount)), "at": moment()}
+    return run(_noted, booking, transaction_id, facts)
+
+
+def discrepancies_held(payment: Mapping[str, Any]) -> bool:
+    """Whether a transaction that is not the booking's payment brought money that has not gone back."""
+    flags = payment.get("discrepancies") or []
+    held = [flag for flag in flags if decimal(flag.get("refundedAmount")) < decimal(flag.get("amount"))]
+    return bool(held or payment.get("moreDiscrepancies"))
 
 
 def _discrepancy(payment: Mapping[str, Any], transaction_id: str) -> Document:
-    """What is noted of a transaction that is not the booking's payment; empty when nothing is."""
+    """What is noted of a transaction ("" for a refund that named none); empty when nothing is."""
     flags = payment.get("discrepancies") or []
     return next((flag for flag in flags if flag["transactionId"] == transaction_id), {})
 
 
-def _discrepancies(payment: Mapping[str, Any], transaction_id: str, **facts: Any) -> list[Document]:
-    """All discrepancies, with `facts` noted on that of `transaction_id`."""
+def _noted(booking: Document, transaction_id: str, facts: Document) -> Document:
+    """The booking with `facts` noted, for staff, on the discrepancy of `transaction_id`; only counted beyond KEPT."""
+    payment = booking.get("payment") or {}
     flag = _discrepancy(payment, transaction_id)
     others = [other for other in payment.get("discrepancies") or [] if other is not flag]
-    return [*others, {"transactionId": transaction_id, **flag, **facts}]
+    fields: Document = {"payment.needsStaff": True}
+    if not flag and len(others) >= KEPT:
+        return changing.change(booking, fields=fields, added={"payment.moreDiscrepancies": 1}, now=moment())
+    fields["payment.discrepancies"] = [*others, {"transactionId": transaction_id, **flag, **facts}]
+    return changing.change(booking, fields=fields, now=moment())
 
 
 @transactional
 def payment_failed(*, booking_id: ObjectId, transaction_id: str = "", reason: str = "") -> Document:
-    """A payment did not go through: the next order is a new attempt. Never takes back that it was paid.
+    """A payment did not go through: the next order is a new attempt. Never takes back that it was paid, and what is
+    told again of a transaction does not touch the order that followed it.
 
     Raises:
         BookingNotFound.
     """
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
-    if payment.get("status") in (*SETTLED, FAILED):
+    failed = payment.get("failedTransactions") or []
+    if payment.get("status") in SETTLED or transaction_id in failed:
         return booking
-    fields = {"payment.status": FAILED, "payment.attempt": payment.get("attempt", 1) + 1}
+    fields: Document = {}
     if transaction_id:
-        fields["payment.failedTransactionId"] = transaction_id
+        fields["payment.failedTransactions"] = [*failed, transaction_id][-KEPT:]
+    if payment.get("status") != FAILED:
+        fields |= {"payment.status": FAILED, "payment.attempt": payment.get("attempt", 1) + 1}
+    if not fields:
+        return booking
     return changing.change(booking, fields=fields, removed=("payment.order",), now=moment())
 
 
@@ -248,20 +281,29 @@ def payment_refunded(
 ) -> Document:
     """The money is back with the patient: payment and refund end REFUNDED, once. Joins the caller's transaction.
 
+    That needs the amount that was asked for, or the whole payment. Another amount is for staff to see, and changes
+    neither status nor totals.
+
     Of a transaction that is not the booking's payment it is only noted that it went back: the payment service gave back
-    what was paid twice, or of another amount, and what the booking was paid with stays paid.
+    what was paid twice, or of another amount, and what the booking was paid with stays paid. So is a refund that is
+    told before its payment.
 
     Raises:
         BookingNotFound.
     """
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
-    transaction_id = transaction_id or _flagged_with(booking, decimal(amount))
-    if transaction_id and not _is_payment(payment, transaction_id):
-        return _returned(booking, transaction_id, decimal(amount), refunded_at or moment())
-    if payment.get("status") == REFUNDED:
-        return booking
-    return _marked_refunded(booking, decimal(amount), refunded_at or moment())
+    amount, at = decimal(amount), refunded_at or moment()
+    transaction_id = transaction_id or _flagged_with(booking, amount) or payment.get("transactionId") or ""
+    if not _is_payment(payment, transaction_id) or amount not in _refundable(booking):
+        return _returned(booking, transaction_id, amount, at)
+    return booking if payment["status"] == REFUNDED else _marked_refunded(booking, amount, at)
+
+
+def _refundable(booking: Mapping[str, Any]) -> set[Decimal]:
+    """The amounts that can go back of what was paid: all of it, or what was asked for."""
+    paid, asked = _whole_amount(booking), decimal((booking.get("refund") or {}).get("amount"))
+    return {amount for amount in (paid, asked) if 0 < amount <= paid}
 
 
 def _flagged_with(booking: Mapping[str, Any], amount: Decimal) -> str:
@@ -273,17 +315,20 @@ def _flagged_with(booking: Mapping[str, Any], amount: Decimal) -> str:
 
 def _is_payment(payment: Mapping[str, Any], transaction_id: str) -> bool:
     """Whether the booking was paid by this transaction. The monolith marked payments without saying by which."""
+    if payment.get("status") not in SETTLED:
+        return False
     if paid_by := payment.get("transactionId"):
         return bool(paid_by == transaction_id)
-    return payment.get("status") in SETTLED and not _discrepancy(payment, transaction_id)
+    return "amount" not in _discrepancy(payment, transaction_id)
 
 
 def _returned(booking: Document, transaction_id: str, amount: Decimal, at: datetime) -> Document:
-    payment = booking.get("payment") or {}
-    if "refundedAt" in _discrepancy(payment, transaction_id):
+    """The booking with what went back noted for staff; the most that was told of it."""
+    flag = _discrepancy(booking.get("payment") or {}, transaction_id)
+    if "refundedAt" in flag and decimal(flag["refundedAmount"]) >= amount:
         return booking
-    flags = _discrepancies(payment, transaction_id, refundedAmount=Decimal128(amount), refundedAt=at)
-    return changing.change(booking, fields={"payment.discrepancies": flags}, now=moment())
+    facts = {"refundedAmount": Decimal128(amount), "refundedAt": at}
+    return _noted(booking, transaction_id, facts)
 
 
 def _marked_refunded(

@@ -125,28 +125,45 @@ def booking_status(booking_id: ObjectId) -> str | None:
     return None if found is None else str(found["status"])
 
 
-def bookings_unassigned(statuses: Iterable[str], *, until: datetime, limit: int) -> list[ObjectId]:
-    """Bookings in `statuses` whose visit should have begun by `until`."""
-    query = {"status": {"$in": sorted(statuses)}, "startsAt": {"$lte": until}}
+def bookings_unassigned(
+    statuses: Iterable[str], *, until: datetime, limit: int, besides: Collection[ObjectId] = ()
+) -> list[ObjectId]:
+    """Bookings in `statuses` whose visit should have begun by `until`, without those of `besides`."""
+    query = {"status": {"$in": sorted(statuses)}, "startsAt": {"$lte": until}, "_id": {"$nin": list(besides)}}
     return [found["_id"] for found in Booking.objects.mongo_find(query, {"_id": 1}, limit=limit)]
 
 
-def bookings_unpaid(statuses: Iterable[str], *, created_until: datetime, limit: int) -> list[ObjectId]:
-    """Bookings in `statuses` to be paid online that nobody has paid since `created_until`."""
+def bookings_unpaid(
+    statuses: Iterable[str], *, created_until: datetime, limit: int, besides: Collection[ObjectId] = ()
+) -> list[ObjectId]:
+    """Bookings in `statuses` to be paid online that nobody has paid since `created_until`, without those of `besides`
+    and those with money that does not fit and was not given back."""
+    not_given_back = {"amount": {"$gt": 0}, "refundedAt": None}
     query = {
+        "_id": {"$nin": list(besides)},
         "status": {"$in": sorted(statuses)},
         "createdAt": {"$lte": created_until},
         "payment.method": "ONLINE",
         "payment.status": {"$in": ["PENDING", "FAILED"]},
+        "payment.discrepancies": {"$not": {"$elemMatch": not_given_back}},
+        "payment.moreDiscrepancies": None,
     }
     return [found["_id"] for found in Booking.objects.mongo_find(query, {"_id": 1}, limit=limit)]
 
 
 def bookings_to_remind(
-    statuses: Iterable[str], kind: str, *, after: datetime, until: datetime, limit: int
+    statuses: Iterable[str],
+    kind: str,
+    *,
+    after: datetime,
+    until: datetime,
+    limit: int,
+    besides: Collection[ObjectId] = (),
 ) -> list[Document]:
-    """Bookings in `statuses` that begin after `after` and by `until`, and have no note of a reminder of `kind`."""
+    """Bookings in `statuses` that begin after `after` and by `until`, and have no note of a reminder of `kind`; without
+    those of `besides`."""
     query = {
+        "_id": {"$nin": list(besides)},
         "status": {"$in": sorted(statuses)},
         "startsAt": {"$gt": after, "$lte": until},
         f"reminders.{kind}": None,

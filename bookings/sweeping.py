@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,10 +12,12 @@ from django.conf import settings
 
 from booking_service.api.callers import SYSTEM
 from booking_service.api.errors import Conflict, NotFound
+from booking_service.djongo.errors import is_unreachable
 from booking_service.djongo.transaction import run
 from bookings import repositories, services, slot_guard, visits
 from bookings.changing import moment
 from bookings.lifecycle import FREEING, UNASSIGNED, Status
+from bookings.payments import discrepancies_held
 
 log = structlog.get_logger(__name__)
 
@@ -26,73 +29,85 @@ NO_PROVIDER, NOT_PAID = "NO_PROVIDER_FOUND", "NOT_PAID"
 
 @dataclass(slots=True)
 class Swept:
-    """How many bookings a sweep changed, how many somebody else had changed by then, and which resisted."""
+    """How much a sweep changed, which bookings somebody else had changed by then, and which resisted."""
 
     changed: int = 0
-    overtaken: int = 0
+    overtaken: list[ObjectId] = field(default_factory=list)
     failed: list[ObjectId] = field(default_factory=list)
+
+    def change(self, change: Callable[[ObjectId], int], booking_id: ObjectId) -> None:
+        """Change one booking. One that resists does not keep the others waiting."""
+        try:
+            self.changed += change(booking_id)
+        except (Conflict, NotFound):
+            self.overtaken.append(booking_id)
+        except Exception as error:
+            if is_unreachable(error):
+                raise
+            log.error("booking_not_swept", booking_id=str(booking_id), error=type(error).__name__)
+            self.failed.append(booking_id)
 
 
 def sweep_unassigned() -> Swept:
     """Visits whose time has come without a provider: FAILED, everything paid goes back."""
 
-    def fail(booking_id: ObjectId) -> None:
-        visits.booking_fail(actor=SYSTEM, booking_id=booking_id, reason=NO_PROVIDER)
+    def due(besides: list[ObjectId]) -> list[ObjectId]:
+        return repositories.bookings_unassigned(UNASSIGNED, until=moment(), limit=BATCH, besides=besides)
 
-    return _sweep(lambda: repositories.bookings_unassigned(UNASSIGNED, until=moment(), limit=BATCH), fail)
+    def fail(booking_id: ObjectId) -> int:
+        visits.booking_fail(actor=SYSTEM, booking_id=booking_id, reason=NO_PROVIDER)
+        return 1
+
+    return _sweep(due, fail)
 
 
 def sweep_unpaid() -> Swept:
     """Bookings to be paid online that were not, for UNPAID_MINUTES: CANCELLED by SYSTEM, their time is free again."""
     waited = timedelta(minutes=settings.UNPAID_MINUTES)
 
-    def cancel(booking_id: ObjectId) -> None:
-        services.booking_cancel(actor=SYSTEM, booking_id=booking_id, reason=NOT_PAID, unless=_is_paid)
+    def due(besides: list[ObjectId]) -> list[ObjectId]:
+        return repositories.bookings_unpaid(UNPAID, created_until=moment() - waited, limit=BATCH, besides=besides)
 
-    return _sweep(lambda: repositories.bookings_unpaid(UNPAID, created_until=moment() - waited, limit=BATCH), cancel)
+    def cancel(booking_id: ObjectId) -> int:
+        services.booking_cancel(actor=SYSTEM, booking_id=booking_id, reason=NOT_PAID, unless=_brought_money)
+        return 1
+
+    return _sweep(due, cancel)
 
 
-def _is_paid(booking: dict[str, Any]) -> bool:
-    return (booking.get("payment") or {}).get("status") not in ("PENDING", "FAILED")
+def _brought_money(booking: dict[str, Any]) -> bool:
+    """Whether it was paid, or paid with another amount that was not given back: that is for staff."""
+    payment = booking.get("payment") or {}
+    return payment.get("status") not in ("PENDING", "FAILED") or discrepancies_held(payment)
 
 
-def _sweep(due: Callable[[], list[ObjectId]], change: Callable[[ObjectId], None]) -> Swept:
-    """Change what is due until nothing new is. One booking that resists does not keep the others waiting."""
+def _sweep(due: Callable[[list[ObjectId]], list[ObjectId]], change: Callable[[ObjectId], int]) -> Swept:
+    """Change what is due until nothing is but what stayed as it was."""
     swept = Swept()
-    seen: set[ObjectId] = set()
-    while batch := [booking_id for booking_id in due() if booking_id not in seen]:
-        seen.update(batch)
+    while batch := due([*swept.overtaken, *swept.failed]):
         for booking_id in batch:
-            _change_one(booking_id, change, swept)
+            swept.change(change, booking_id)
     return swept
 
 
-def _change_one(booking_id: ObjectId, change: Callable[[ObjectId], None], swept: Swept) -> None:
-    try:
-        change(booking_id)
-    except (Conflict, NotFound):
-        swept.overtaken += 1
-    except Exception as error:  # noqa: BLE001 - the others must not wait for this one; the command's exit code tells
-        log.error("booking_not_swept", booking_id=str(booking_id), error=type(error).__name__)
-        swept.failed.append(booking_id)
-    else:
-        swept.changed += 1
-
-
-def sweep_orphaned_claims() -> int:
-    """Free claims that no booking stands behind; how many. There should never be one: each is logged."""
-    freed = 0
+def sweep_orphaned_claims() -> Swept:
+    """Free claims that no booking stands behind; `changed` says how many. There should never be one: each is logged."""
+    swept = Swept()
     for held in repositories.claims_by_booking(CLAIMS_BATCH):
         holders = repositories.claim_holders(held)
-        for booking_id, claims in held.items():
-            if _orphans(claims, holders.get(booking_id)):
-                freed += run(_free_orphans, booking_id, claims)
-    return freed
+        for booking_id in held:
+            swept.change(partial(_freed, held, holders), booking_id)
+    return swept
+
+
+def _freed(held: dict[ObjectId, list[str]], holders: dict[ObjectId, dict[str, Any]], booking_id: ObjectId) -> int:
+    claims = held[booking_id]
+    return run(_free_orphans, booking_id, claims) if _orphans(claims, holders.get(booking_id)) else 0
 
 
 def _orphans(claims: list[str], booking: dict[str, Any] | None) -> list[str]:
     """Those of `claims` that the booking does not remember, or has no right to any more."""
-    entitled = set(slot_guard.claims_of(booking)) if booking and booking["status"] not in FREEING else set()
+    entitled = set(slot_guard.claims_of(booking)) if booking and booking.get("status") not in FREEING else set()
     return [claim for claim in claims if claim not in entitled]
 
 

@@ -62,7 +62,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it goes out; the same event always makes the same one."""
+    """One message as it goes out; the same event always makes the same one. What AMQP cannot say raises when it is
+    made: sending it would end the connection, and everybody's messages with it."""
 
     id: str
     type: str
@@ -73,6 +74,9 @@ class Message:
     correlation_id: str = ""
     app_id: str = ""
     headers: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.properties().encode()
 
     def properties(self) -> BasicProperties:
         return pika.BasicProperties(

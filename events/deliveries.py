@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from bson import ObjectId
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 
 from booking_service.api.errors import ServiceError
 from booking_service.api.request_id import bind_request_id
@@ -152,13 +152,19 @@ def try_later(row: Row, facts: Facts, call: Call, reason: str, at_least: float) 
 
 
 def give_up(row: Row, facts: Facts, call: Call, reason: str) -> str:
-    """Dead, and whoever must know is told in the same transaction."""
+    """Dead, and whoever must know is told in the same transaction; dead all the same when that cannot be done."""
 
     def bury() -> None:
         if outbox_dead(row, error=reason):
             call.give_up(facts, reason)
 
-    transaction.run(bury)
+    try:
+        transaction.run(bury)
+    except OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001 - its booking is gone, or odd: the other rows must not wait for it
+        log.error("delivery_not_told", type=row["type"], event_id=str(row["_id"]), error=type(error).__name__)
+        outbox_dead(row, error=reason)
     log.error("delivery_dead", type=row["type"], event_id=str(row["_id"]), reason=reason)
     return "dead"
 

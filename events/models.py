@@ -27,7 +27,8 @@ class Lane(StrEnum):
 
 
 class Status(StrEnum):
-    """WAITING until known to have arrived; DEAD when a partner was asked often enough. A broker event never is."""
+    """WAITING until known to have arrived; DEAD when a partner was asked often enough, or when no message can
+    be made of the row."""
 
     WAITING = "WAITING"
     SENT = "SENT"

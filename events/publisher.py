@@ -18,13 +18,15 @@ from booking_service.operations import metrics
 from .backoff import backoff_seconds
 from .broker import Batch, BrokerUnavailableError, Message, Outcome, PublishingConnection, declare_topology
 from .models import AT_ONCE, Lane
-from .repositories import outbox_claim, outbox_postpone, outbox_sent
+from .repositories import outbox_claim, outbox_dead, outbox_postpone, outbox_sent
 from .schemas import PUBLISHED_BY_NAME, SERVICE_NAME
 from .topology import topology
 
 log = structlog.get_logger(__name__)
 
 Row = dict[str, Any]
+
+TRIES_AT_ONCE = 3  # of a row whose outcome is unknown; a broker that goes away again and again is not hurried
 
 REASONS = {
     Outcome.RETURNED: "no queue is bound for this event",
@@ -42,7 +44,8 @@ class BrokerLane:
     """Publishes due events, with one batch on its way to the broker while the next is claimed.
 
     A row is marked sent when the broker has confirmed it. A returned or nacked one backs off by itself; what was on its
-    way when the connection broke is due again at once, as the same message.
+    way when the connection broke is due again at once, as the same message, and backs off when that happens again and
+    again. A row that no message can be made of is dead, and holds nobody back.
     """
 
     def __init__(self) -> None:
@@ -82,8 +85,10 @@ class BrokerLane:
         return connect()
 
     def _send(self, rows: list[Row], connection: PublishingConnection) -> None:
+        messages = {row["_id"]: made for row in rows if (made := message_or_dead(row))}
+        rows = [row for row in rows if row["_id"] in messages]
         try:
-            batch = connection.send([message(row) for row in rows])
+            batch = connection.send(list(messages.values()))
         except BrokerUnavailableError:
             settle(rows, Batch([]))  # nothing was sent: every outcome is unknown
             raise
@@ -108,6 +113,17 @@ def connect() -> PublishingConnection:
 def claim() -> list[Row]:
     lease = timedelta(seconds=settings.EVENTS_LEASE_SECONDS)
     return outbox_claim(Lane.BROKER, limit=settings.EVENTS_BATCH, lease=lease)
+
+
+def message_or_dead(row: Row) -> Message | None:
+    """The row as a message; None when that cannot be: the row is dead then, for staff to look at."""
+    try:
+        return message(row)
+    except Exception as error:  # noqa: BLE001 - whatever is odd in the row, the others must not wait for it
+        reason = f"no message can be made of it: {type(error).__name__}"
+        outbox_dead(row, error=reason)
+        log.error("event_dead", **names(row), reason=reason, requestId=row["correlationId"])
+        return None
 
 
 def message(row: Row) -> Message:
@@ -146,11 +162,12 @@ def settle(rows: Sequence[Row], batch: Batch) -> None:
 
 
 def postpone(rows: Sequence[Row], outcome: Outcome, reason: str) -> None:
-    """Give rows back: those the broker refused after their own back-off, the unknown ones at once."""
+    """Give rows back after their own back-off, the unknown ones TRIES_AT_ONCE times at once."""
     due: dict[ObjectId, datetime] = {}
     for row in rows:
+        at_once = outcome is Outcome.UNKNOWN and row["attempts"] <= TRIES_AT_ONCE
         seconds = backoff_seconds(row["attempts"])
-        due[row["_id"]] = AT_ONCE if outcome is Outcome.UNKNOWN else datetime.now(UTC) + timedelta(seconds=seconds)
+        due[row["_id"]] = AT_ONCE if at_once else datetime.now(UTC) + timedelta(seconds=seconds)
     outbox_postpone(due, owner=rows[0]["leaseOwner"], error=reason)
     for row in rows:
         log.warning("event_not_published", **names(row), reason=reason, requestId=row["correlationId"])

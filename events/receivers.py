@@ -75,7 +75,8 @@ class Receiver:
     def __call__(self, sender: object, **sent: Any) -> None:
         now = datetime.now(UTC)
         changed = {camel_case(name): value for name, value in sent.items()}
-        happening = Happening(sent[self.argument], sent.get("version") or 0, changed, self.paths, self.identity)
+        version = whole(sent.get("version"))
+        happening = Happening(sent[self.argument], version, changed, self.paths, self.identity)
         events = list(self._events(happening, sent.get("notification"), now))
         if events:
             outbox_add(events, correlation_id=current_request_id(), at=now)
@@ -120,6 +121,13 @@ def partner_event(type: str, happening: Happening, facts: Mapping[str, Any]) -> 
         body=encode(facts),
         event_id=ObjectId(),
     )
+
+
+def whole(version: Any) -> int:
+    """A document's version; 0 where old documents have none, or something that is no whole number."""
+    if isinstance(version, int):
+        return version
+    return int(version) if isinstance(version, float) and version.is_integer() else 0
 
 
 def camel_case(name: str) -> str:

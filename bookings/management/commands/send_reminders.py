@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from booking_service.api.request_id import bind_request_id
 from bookings.notifications import reminders_send
@@ -15,5 +16,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         bind_request_id()
-        for kind, sent in reminders_send().items():
-            self.stdout.write(f"{kind}: {sent}")
+        try:
+            reminded = reminders_send()
+        except OperationalError as error:
+            raise CommandError(str(error)) from error
+        for kind, of_kind in reminded.items():
+            self.stdout.write(f"{kind}: {of_kind.sent}")
+        if resisting := [booking_id for of_kind in reminded.values() for booking_id in of_kind.failed]:
+            raise CommandError(f"{len(resisting)} reminders failed: {', '.join(map(str, resisting[:10]))}")

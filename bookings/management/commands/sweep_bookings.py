@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from booking_service.api.request_id import bind_request_id
 from bookings import sweeping
@@ -15,9 +16,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         bind_request_id()
-        unassigned, unpaid = sweeping.sweep_unassigned(), sweeping.sweep_unpaid()
-        self.stdout.write(f"failed: {unassigned.changed} (overtaken: {unassigned.overtaken})")
-        self.stdout.write(f"cancelled as unpaid: {unpaid.changed} (overtaken: {unpaid.overtaken})")
-        self.stdout.write(f"orphaned claims freed: {sweeping.sweep_orphaned_claims()}")
-        if resisting := [*unassigned.failed, *unpaid.failed]:
+        try:
+            unassigned, unpaid = sweeping.sweep_unassigned(), sweeping.sweep_unpaid()
+            claims = sweeping.sweep_orphaned_claims()
+        except OperationalError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"failed: {unassigned.changed} (overtaken: {len(unassigned.overtaken)})")
+        self.stdout.write(f"cancelled as unpaid: {unpaid.changed} (overtaken: {len(unpaid.overtaken)})")
+        self.stdout.write(f"orphaned claims freed: {claims.changed}")
+        if resisting := [*unassigned.failed, *unpaid.failed, *claims.failed]:
             raise CommandError(f"{len(resisting)} bookings could not be swept: {', '.join(map(str, resisting[:10]))}")

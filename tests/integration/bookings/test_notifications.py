@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from bookings import moving, notifications, services
 from bookings.exceptions import BookingNotFound
@@ -109,8 +109,37 @@ def test_parallel_runs_remind_once(outbox, asha, booking, at, kinds, monkeypatch
     results = in_parallel([notifications.reminders_send] * 4)
 
     assert not [result for result in results if isinstance(result, Exception)]
-    assert sum(sent for result in results for kind, sent in result.items() if kind == "REMINDER_24H") == 8
+    assert sum(result["REMINDER_24H"].sent for result in results) == 8
     assert kinds().count("REMINDER_24H") == 8
+
+
+def test_one_booking_that_resists_does_not_keep_the_others_waiting(
+    outbox, asha, booking, at, kinds, monkeypatch, documents, caplog
+):
+    monkeypatch.setattr(notifications, "BATCH", 2)
+    odd = [{"timeline": ["gone"]}, {"timeline": 7}, {"reminders": "none"}, {"reminders": 7}]
+    broken = [booking_made(asha, startsAt=tomorrow(hour, days=3))["_id"] for hour in (11, 12, 13, 14)]
+    for booking_id, fields in zip(broken, odd, strict=True):
+        documents("nursebookings").update_one({"_id": booking_id}, {"$set": fields})
+    at(VISIT - 3 * HOUR)
+
+    with pytest.raises(CommandError, match="4 reminders failed") as failure:
+        remind()
+
+    assert all(str(booking_id) in str(failure.value) for booking_id in broken)
+    assert kinds().count("REMINDER_24H") == 1
+    assert caplog.text.count("reminder_failed") == 4
+
+
+@pytest.mark.parametrize(
+    "odd", [{"createdAt": "yesterday"}, {"createdAt": None}, {"reminders": None}, {"timeline": None}]
+)
+def test_an_odd_booking_is_reminded_of_like_others(outbox, booking, at, kinds, documents, odd):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": odd})
+    at(VISIT - 5 * HOUR)
+
+    assert remind() == ["REMINDER_24H: 1", "REMINDER_2H: 0"]
+    assert remind() == ["REMINDER_24H: 0", "REMINDER_2H: 0"]
 
 
 @pytest.mark.parametrize("hours", [0, 1, -1])

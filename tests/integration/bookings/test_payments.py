@@ -309,6 +309,21 @@ def test_a_failure_counts_once_and_needs_no_transaction(booking, kept):
     assert "failedTransactionId" not in kept()["payment"]
 
 
+def test_a_failure_told_again_does_not_touch_the_order_that_followed_it(booking, post, payment_service, kept):
+    for transaction in ("txn-1", "txn-2"):
+        post()
+        payments.payment_failed(booking_id=booking["_id"], transaction_id=transaction)
+    payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-3")
+    post()
+    before = kept()
+    assert (before["payment"]["attempt"], before["payment"]["order"]["orderId"]) == (3, "order-3")
+
+    for transaction in ("txn-1", "txn-2", "txn-3"):
+        payments.payment_failed(booking_id=booking["_id"], transaction_id=transaction)
+
+    assert kept() == before
+
+
 def reports(booking, **named):
     return {
         "completed": lambda: completed(booking),
@@ -485,6 +500,133 @@ def test_a_payment_that_the_monolith_marked_is_refunded_whatever_its_transaction
     given_back(booking, "txn-1")
 
     assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")
+
+
+PAID_BY_THE_MONOLITH = {"payment": {"status": "PAID", "method": "ONLINE", "paidAmount": 677.14}}
+
+
+@pytest.mark.parametrize("status", ["CONFIRMED", "CANCELLED"])
+def test_a_payment_that_the_monolith_marked_gets_its_transaction_and_counts_once(
+    asha, booking, kept, documents, outbox, status
+):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": status, **PAID_BY_THE_MONOLITH}})
+
+    for _ in range(2):
+        completed(booking)
+
+    after = kept()
+    assert after["payment"] == {**PAID_BY_THE_MONOLITH["payment"], "transactionId": "txn-1"}
+    assert after["version"] == 2
+    assert "refund" not in after
+    assert spent(documents, asha) == 0
+    assert outbox.types("PARTNER").count("refund.request") == 0
+
+
+def test_another_amount_than_the_monolith_marked_is_for_staff(booking, kept, documents):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": PAID_BY_THE_MONOLITH})
+
+    flagged(booking, "txn-1", 600)
+
+    assert "transactionId" not in kept()["payment"]
+
+
+def test_a_transaction_that_the_monolith_noted_before_it_was_paid_pays(booking, kept, documents):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"payment.transactionId": "txn-1"}})
+
+    assert completed(booking)["payment"]["status"] == "PAID"
+
+
+def test_of_very_many_payments_the_first_are_kept_and_all_are_counted(booking, kept, documents, monkeypatch):
+    monkeypatch.setattr(payments, "KEPT", 3)
+    for number in range(5):
+        flagged(booking, f"txn-{number}", 600)
+    given_back(booking, "txn-9", 600)
+    given_back(booking, "txn-2", 600)
+
+    payment = kept()["payment"]
+    assert [flag["transactionId"] for flag in payment["discrepancies"]] == ["txn-0", "txn-1", "txn-2"]
+    assert "refundedAt" in payment["discrepancies"][-1]
+    assert (payment["moreDiscrepancies"], payment["needsStaff"]) == (3, True)
+
+
+# --- refunds of another amount ---------------------------------------------------------------------------------------
+def refund_noted(after):
+    """What was told of money that went back, and settles nothing."""
+    assert after["payment"]["needsStaff"] is True
+    return [flag["refundedAmount"].to_decimal() for flag in after["payment"]["discrepancies"]]
+
+
+@pytest.mark.parametrize("transaction", ["", "txn-1"])
+@pytest.mark.parametrize("amount", ["0", "1.00", "677.13", "6771.40"])
+def test_a_refund_of_another_amount_is_for_staff_and_settles_nothing(
+    asha, booking, kept, documents, amount, transaction
+):
+    completed(booking)
+
+    for _ in range(2):
+        given_back(booking, transaction, amount)
+
+    assert kept()["payment"]["status"] == "PAID"
+    assert refund_noted(kept()) == [Decimal(amount)]
+    assert spent(documents, asha) == PRICE
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    assert kept()["refund"]["amount"].to_decimal() == PRICE
+    given_back(booking, transaction, amount)
+    assert kept()["refund"]["status"] == "REQUESTED"
+    given_back(booking, transaction)
+    assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")
+    assert spent(documents, asha) == 0
+
+
+@pytest.mark.parametrize("back", ["338.57", "677.14"])
+def test_what_was_asked_for_or_all_that_was_paid_settles_a_refund(asha, booking, kept, documents, at, back):
+    completed(booking)
+    at(tomorrow(days=3) - timedelta(hours=5))
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    assert kept()["refund"]["amount"].to_decimal() == Decimal("338.57")
+
+    given_back(booking, "txn-1", 300)
+    assert kept()["refund"]["status"] == "REQUESTED"
+    given_back(booking, "txn-1", back)
+
+    assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")
+    assert kept()["refund"]["amount"].to_decimal() == Decimal(back)
+    assert spent(documents, asha) == PRICE - Decimal(back)
+    given_back(booking, "txn-1", 5000)
+    assert refund_noted(kept()) == [5000]
+    assert spent(documents, asha) == PRICE - Decimal(back)
+
+
+@pytest.mark.parametrize("transaction", ["", "txn-1"])
+def test_a_refund_of_what_nobody_paid_settles_nothing(asha, booking, kept, documents, transaction):
+    given_back(booking, transaction)
+
+    assert kept()["payment"]["status"] == "PENDING"
+    assert "refund" not in kept()
+    assert refund_noted(kept()) == [PRICE]
+    assert spent(documents, asha) == 0
+
+
+@pytest.mark.parametrize("transaction", ["", "txn-1"])
+def test_a_refund_of_another_amount_told_before_its_payment_leaves_that_paid(
+    asha, booking, kept, documents, transaction
+):
+    given_back(booking, transaction, 1)
+    completed(booking)
+
+    assert kept()["payment"]["status"] == "PAID"
+    assert refund_noted(kept()) == [1]
+    assert spent(documents, asha) == PRICE
+
+
+def test_another_amount_back_of_what_the_monolith_marked_does_not_hide_the_right_one(booking, kept, documents):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": PAID_BY_THE_MONOLITH})
+    given_back(booking, "txn-1", 1)
+    assert kept()["payment"]["status"] == "PAID"
+
+    given_back(booking, "txn-1")
+
+    assert kept()["payment"]["status"] == "REFUNDED"
 
 
 # --- refunds ---------------------------------------------------------------------------------------------------------

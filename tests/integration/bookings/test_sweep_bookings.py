@@ -4,12 +4,15 @@ import io
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from pymongo.errors import ConnectionFailure
 
-from bookings import changing, services, sweeping, visits
+from bookings import changing, notifications, payments, services, sweeping, visits
 from tests.factories import booking_made, tomorrow
 from tests.integration.bookings.parallel import in_parallel
 
@@ -158,6 +161,116 @@ def test_one_booking_that_resists_does_not_keep_the_others_waiting(asha, age, do
         sweep()
 
     assert documents("nursebookings").find_one({"_id": sound["_id"]})["status"] == "CANCELLED"
+
+
+def test_many_that_resist_do_not_keep_the_others_waiting(asha, age, documents, monkeypatch):
+    monkeypatch.setattr(sweeping, "BATCH", 2)
+    *broken, sound = (booking_made(asha, startsAt=tomorrow(hour)) for hour in (7, 9, 11, 13))
+    for booking in (*broken, sound):
+        age(booking, createdAt=31 * MINUTE)
+    broken_ids = [booking["_id"] for booking in broken]
+    documents("nursebookings").update_many({"_id": {"$in": broken_ids}}, {"$set": {"timeline": "gone"}})
+
+    with pytest.raises(CommandError, match="3 bookings could not be swept"):
+        sweep()
+
+    assert documents("nursebookings").find_one({"_id": sound["_id"]})["status"] == "CANCELLED"
+
+
+def discrepancy(amount, **back):
+    return {"transactionId": "txn-9", "amount": Decimal128(amount), "at": tomorrow(), **back}
+
+
+@pytest.mark.parametrize(
+    ("payment", "status"),
+    [
+        ({"payment.discrepancies": [discrepancy("677.13")]}, "REQUESTED"),
+        ({"payment.discrepancies": [], "payment.moreDiscrepancies": 1}, "REQUESTED"),
+        (
+            {"payment.discrepancies": [discrepancy("600", refundedAmount=Decimal128("1"), refundedAt=tomorrow())]},
+            "REQUESTED",
+        ),
+        (
+            {"payment.discrepancies": [discrepancy("600", refundedAmount=Decimal128("600"), refundedAt=tomorrow())]},
+            "CANCELLED",
+        ),
+        ({"payment.discrepancies": [discrepancy("0")]}, "CANCELLED"),
+        ({"payment.discrepancies": None}, "CANCELLED"),
+    ],
+)
+def test_what_brought_money_that_does_not_fit_is_left_to_staff(asha, age, documents, stored, payment, status):
+    booking = booking_made(asha)
+    age(booking, createdAt=31 * MINUTE)
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": payment})
+
+    sweep()
+
+    assert stored(booking)["status"] == status
+
+
+def test_money_that_came_just_now_and_does_not_fit_saves_the_booking(asha, paid, age, stored, monkeypatch):
+    booking = booking_made(asha)
+    age(booking, createdAt=31 * MINUTE)
+    seen = changing.booking_of
+
+    def paid_first(actor, booking_id):
+        payments.payment_discrepancy_record(booking_id=booking_id, transaction_id="txn-1", amount=Decimal("677.13"))
+        return seen(actor, booking_id)
+
+    monkeypatch.setattr(services, "booking_of", paid_first)
+
+    assert sweep()[1] == "cancelled as unpaid: 0 (overtaken: 1)"
+    assert stored(booking)["status"] == "REQUESTED"
+
+
+def test_odd_bookings_keep_their_claims_and_nobody_waiting(asha, claims, documents):
+    nameless, unreadable, cancelled = (booking_made(asha, startsAt=tomorrow(hour)) for hour in (7, 9, 11))
+    documents("nursebookings").update_one({"_id": nameless["_id"]}, {"$unset": {"status": ""}})
+    documents("nursebookings").update_one({"_id": unreadable["_id"]}, {"$set": {"claims": 7}})
+    documents("nursebookings").update_one({"_id": cancelled["_id"]}, {"$set": {"status": "CANCELLED"}})
+
+    with pytest.raises(CommandError, match=f"1 bookings could not be swept: {unreadable['_id']}"):
+        sweep()
+
+    assert len(claims()) == 12
+
+
+@pytest.mark.parametrize("command", ["sweep_bookings", "send_reminders"])
+def test_without_mongodb_it_says_so_in_a_line(process_environment, command):
+    nowhere = "mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=300"
+    process = subprocess.run(
+        [sys.executable, "manage.py", command],
+        env={**process_environment, "MONGODB_URI": nowhere},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert process.returncode == 1
+    assert process.stderr.strip() == "CommandError: MongoDB is not reachable or asks for a retry"
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "name"),
+    [("sweep_bookings", services, "booking_cancel"), ("send_reminders", notifications, "_remind")],
+)
+def test_mongodb_gone_on_the_way_ends_it_at_once(asha, age, at, monkeypatch, command, module, name):
+    calls = []
+
+    def gone(*_args, **named):
+        calls.append(named)
+        raise OperationalError("MongoDB is not reachable") from ConnectionFailure()
+
+    monkeypatch.setattr(module, name, gone)
+    for hour in (9, 11):
+        age(booking_made(asha, startsAt=tomorrow(hour)), createdAt=31 * MINUTE)
+    at(tomorrow(8))
+
+    with pytest.raises(CommandError, match="MongoDB is not reachable"):
+        call_command(command, stdout=io.StringIO())
+
+    assert len(calls) == 1
 
 
 def test_it_frees_claims_that_no_booking_stands_behind(asha, claims, documents, caplog):

@@ -188,6 +188,19 @@ def test_an_undeliverable_notification_is_dead_and_its_booking_untouched(contact
     assert row()["status"] == "DEAD"
 
 
+def test_a_refund_that_nobody_can_be_told_of_is_dead_and_the_next_is_asked_for(refunds, caplog):
+    calls, fails = refunds
+    fails.append(PartnerRefused("payments", 422))
+    refund()  # of a booking that is not there
+    refund()
+
+    assert step() == 2
+
+    assert len(calls) == 2
+    assert [row["status"] for row in OutboxEvent.objects.mongo_find({})] == ["DEAD", "DEAD"]
+    assert caplog.text.count("delivery_not_told") == 2
+
+
 def test_a_row_that_somebody_else_holds_by_now_is_not_buried_by_us(refunds, staff_cases):
     refund()
     refunds[1].append(PartnerRefused("payments", 422))

@@ -8,9 +8,9 @@ from jsonschema import Draft7Validator
 
 from booking_service.operations.metrics import EVENTS_PUBLISHED
 from events.asyncapi import HEADERS
-from events.broker import BrokerUnavailableError, short_channel
+from events.broker import Batch, BrokerUnavailableError, short_channel
 from events.models import Lane, OutboxEvent, Status
-from events.publisher import BrokerLane, connect, message
+from events.publisher import BrokerLane, connect, message, settle
 from events.repositories import outbox_claim
 from tests.integration.events.rabbit import eventually, message_count, take
 
@@ -125,6 +125,36 @@ def test_rows_sent_on_a_connection_that_closes_are_given_back_and_go_out_on_the_
     assert {row["status"] for row in rows()} == {Status.SENT}
     assert message_count(rabbit, listening) >= 2
     assert increase(EVENTS_PUBLISHED)["booking.created", "confirmed"] == 2
+
+
+@pytest.mark.parametrize(
+    "odd", [{"aggregateVersion": 2.0}, {"aggregateVersion": float("nan")}, {"correlationId": "x" * 300}]
+)
+def test_a_row_that_no_message_can_be_made_of_is_dead_and_holds_nobody_back(
+    lane, rabbit, waiting, listening, odd, caplog
+):
+    aggregate = str(ObjectId())
+    (first,) = waiting(1, aggregate=aggregate)
+    (after,) = waiting(1, aggregate=aggregate, first_version=3)
+    (other,) = waiting(1)
+    OutboxEvent.objects.mongo_update_one({"_id": first}, {"$set": odd})
+
+    publish_all(lane)
+
+    found = {row["_id"]: row for row in rows()}
+    assert {event_id: row["status"] for event_id, row in found.items()} == {first: "DEAD", after: "SENT", other: "SENT"}
+    assert found[first]["lastError"].startswith("no message can be made of it: ")
+    assert {message.message_id for message in take(rabbit, listening, 2)} == {str(after), str(other)}
+    assert caplog.text.count("event_dead") == 1
+
+
+def test_what_no_broker_confirms_again_and_again_is_not_hurried(waiting):
+    waiting(1)
+    for tries in range(1, 5):
+        (claimed,) = outbox_claim(Lane.BROKER, limit=1, lease=timedelta(seconds=10))
+        settle([claimed], Batch([]))
+        (row,) = rows()
+        assert (row["attempts"], row["dueAt"] <= datetime.now(UTC)) == (tries, tries <= 3)
 
 
 def test_without_a_broker_nothing_is_claimed(settings, waiting):

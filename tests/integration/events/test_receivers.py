@@ -119,6 +119,14 @@ def test_a_signal_leaves_one_event_that_keeps_its_contract(name):
     assert b"secret" not in row["body"]
 
 
+@pytest.mark.parametrize(("version", "kept"), [(2.0, 2), (float("nan"), 0), (2.5, 0), (None, 0), ("2", 0)])
+def test_a_version_that_an_old_document_keeps_oddly_is_a_whole_number_in_the_row(version, kept):
+    with atomic():
+        signals.booking_confirmed.send(sender=None, booking=BOOKING, version=version, notification=None)
+    (row,) = rows("BROKER")
+    assert (row["aggregateVersion"], type(row["aggregateVersion"])) == (kept, int)
+
+
 def test_moving_an_old_booking_whose_time_nobody_can_read_keeps_the_contract():
     service_made("WOUND_DRESSING")
     patient = patient_made()
