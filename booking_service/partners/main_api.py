@@ -60,7 +60,7 @@ def provider_get(provider_id: ObjectId, *, allow_stale: bool = True) -> Provider
     who may see and do everything. `allow_stale=False`, for assignments, asks the main API itself whatever the cache
     holds.
 
-    Raises `ProviderNotFound`, `ProviderDirectoryDown` (503), or `PartnerRefused` for any other 4xx.
+    Raises `ProviderNotFound`, or `ProviderDirectoryDown` (503), for any other 4xx too: it says nothing of the provider.
     """
     known = _Known.recall(provider_id) if allow_stale else None
     if known is not None and known.is_fresh:
@@ -84,7 +84,7 @@ def _ask(provider_id: ObjectId) -> Provider | None:
     except PartnerRefused as refusal:
         if refusal.partner_status == 404:
             return None
-        raise
+        raise ProviderDirectoryDown from refusal
     return provider if provider is not None and provider.id == provider_id else None
 
 

@@ -11,7 +11,7 @@ from django.core.cache import cache
 from booking_service.api.callers import Role
 from booking_service.partners import breaker_states
 from booking_service.partners import main_api as main_api_module
-from booking_service.partners.exceptions import PartnerRefused, ProviderDirectoryDown, ProviderNotFound
+from booking_service.partners.exceptions import ProviderDirectoryDown, ProviderNotFound
 from booking_service.partners.main_api import Provider, SkillLevel, provider_get
 from tests.integration.partners import servers
 
@@ -198,13 +198,15 @@ def test_a_rejected_token_of_ours_says_nothing_of_the_provider(main_api, setting
     assert breaker_states()["main_api"] == "closed"
 
 
-def test_another_refusal_is_told_apart(main_api):
-    main_api.behave(servers.refuses("422 No"))
+@pytest.mark.parametrize("status", ["400 No", "409 No", "410 Gone", "418 No", "422 No"])
+def test_another_refusal_says_nothing_of_the_provider_either(main_api, status):
+    main_api.behave(servers.refuses(status))
 
-    with pytest.raises(PartnerRefused) as refusal:
+    with pytest.raises(ProviderDirectoryDown) as refusal:
         provider_get(NURSE)
 
-    assert refusal.value.partner_status == 422
+    assert (refusal.value.status, refusal.value.code) == (503, "PROVIDER_DIRECTORY_DOWN")
+    assert breaker_states()["main_api"] == "closed"
 
 
 @pytest.mark.parametrize("field", ["_id", "role", "name", "isActive"])
