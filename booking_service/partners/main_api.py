@@ -16,7 +16,7 @@ from django.core.cache import cache
 
 from booking_service.api.callers import Role
 from booking_service.operations import metrics
-from booking_service.partners.answers import Answer
+from booking_service.partners.answers import Answer, in_capitals
 from booking_service.partners.client import PartnerClient
 from booking_service.partners.exceptions import (
     PartnerRefused,
@@ -90,14 +90,14 @@ def _ask(provider_id: ObjectId) -> Provider | None:
 
 def _read_provider(answer: Answer) -> Provider | None:
     """None for a person whose role has no business here, such as a doctor."""
-    role = _PERSON_ROLES.get(answer.text("role").upper())
+    role = _PERSON_ROLES.get(in_capitals(answer.text("role")))
     if role is None:
         return None
     return Provider(
         id=answer.object_id("_id"),
         role=role,
         name=answer.text("name"),
-        categories=frozenset(category.upper() for category in answer.texts("categories")),
+        categories=frozenset(in_capitals(category) for category in answer.texts("categories")),
         skill_level=answer.choice("skillLevel", SkillLevel) if answer.optional_text("skillLevel") else None,
         is_active=answer.flag("isActive"),
     )

@@ -170,8 +170,9 @@ def test_that_somebody_was_unknown_is_not_repeated_while_the_main_api_is_down(ma
             provider_get(NURSE)
 
 
-def test_a_role_without_business_here_is_not_found(main_api):
-    main_api.behave(servers.answers({**DOCUMENT, "role": "doctor"}))
+@pytest.mark.parametrize("role", ["doctor", "adm\u0131n"])
+def test_a_role_without_business_here_is_not_found(main_api, role):
+    main_api.behave(servers.answers({**DOCUMENT, "role": role}))
 
     with pytest.raises(ProviderNotFound):
         provider_get(NURSE)
