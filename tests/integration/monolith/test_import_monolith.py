@@ -17,6 +17,7 @@ from django.db import connection
 from pymongo import MongoClient
 
 from catalog import services
+from monolith import repositories
 from monolith.repositories import target_identity
 from tests.benchmarks.population import write_export
 from tests.integration.monolith.conftest import SAMPLE, collection, everything, one, stored
@@ -216,6 +217,51 @@ def test_catching_up_keeps_sessions_and_the_new_hash_of_an_old_password(run, exp
     patient = stored("patients", FIRST_PATIENT)
     assert (patient["name"], patient["password"]) == ("Changed There", ours["password"])
     assert len(patient["sessions"]) == 1
+
+
+def test_a_sign_out_while_it_catches_up_is_not_undone(run, export, monkeypatch):
+    run()
+    patient, write, at = ObjectId(FIRST_PATIENT), repositories.write, datetime(2026, 12, 1)
+    mine = [{"_id": ObjectId(), "refreshId": "x"}]
+    collection("patients").update_one({"_id": patient}, {"$set": {"sessions": mine}})
+
+    def signed_out_just_before(name, puts):
+        if name == "patients":
+            collection("patients").update_one({"_id": patient}, {"$set": {"sessions": [], "signedOutAt": at}})
+        return write(name, puts)
+
+    monkeypatch.setattr(repositories, "write", signed_out_just_before)
+    run(export(patients=lambda found: [{**p, "name": "Changed There"} for p in found]))
+
+    found = stored("patients", FIRST_PATIENT)
+    assert (found["name"], found["sessions"], found["signedOutAt"]) == ("Changed There", [], at)
+
+
+def test_another_password_of_the_monolith_counts(run, export):
+    run()
+    ours = {"password": "argon2$of-the-old-password"}
+    collection("patients").update_one({"_id": ObjectId(FIRST_PATIENT)}, {"$set": ours})
+    changed = {"passwordChangedAt": {"$date": "2026-12-01T00:00:00Z"}}
+
+    run(export(patients=lambda found: [{**p, **changed} for p in found]))
+
+    assert stored("patients", FIRST_PATIENT)["password"].startswith("bcrypt$")
+
+
+def test_a_reminder_sent_while_it_catches_up_is_not_forgotten(run, export, monkeypatch):
+    run()
+    write, sent = repositories.write, {"DAY_BEFORE": {"state": "SENT"}}
+
+    def reminded_just_before(name, puts):
+        if name == "nursebookings":
+            collection(name).update_one({"_id": ObjectId(REQUESTED_VISIT)}, {"$set": {"reminders": sent}})
+        return write(name, puts)
+
+    monkeypatch.setattr(repositories, "write", reminded_just_before)
+    run(export(nursebookings=lambda found: visit(found, specialInstructions="Changed there")))
+
+    found = stored("nursebookings", REQUESTED_VISIT)
+    assert (found["specialInstructions"], found["reminders"]) == ("Changed there", sent)
 
 
 # --- broken input -----------------------------------------------------------------------------------------------------
