@@ -12,6 +12,7 @@ from patients.passwords import MONOLITH_PREFIX, from_monolith
 
 _PHONE = re.compile(r"[6-9][0-9]{9}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+LONGEST_EMAIL = 254
 _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 _MOMENTS = ("createdAt", "updatedAt", "dateOfBirth", "passwordChangedAt", "lastActive", "deletedAt")
 
@@ -35,7 +36,7 @@ def converted_patient(source: Document) -> Converted:
 def _name_and_email(converted: Converted) -> None:
     document = converted.document
     email = document.get("email")
-    if not isinstance(email, str) or not _EMAIL.fullmatch(email.strip()):
+    if not isinstance(email, str) or not _is_address(email.strip()):
         raise Quarantine("NO_EMAIL", "its email is no address, so nobody could sign in")
     document["emailLower"] = email.strip().lower()
     if email != document["emailLower"]:
@@ -48,6 +49,11 @@ def _name_and_email(converted: Converted) -> None:
 
 def _phone(converted: Converted) -> None:
     phone = converted.document.get("phone")
+def _is_address(email: str) -> bool:
+    """Whether somebody can type it to sign in: nothing unseen is in it, and it is no longer than is accepted."""
+    return bool(_EMAIL.fullmatch(email)) and email.isprintable() and len(email) <= LONGEST_EMAIL
+
+
     if isinstance(phone, str) and _PHONE.fullmatch(phone):
         return
     if not isinstance(phone, str):
