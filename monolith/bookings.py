@@ -11,12 +11,15 @@ from zoneinfo import ZoneInfo
 from bson import Decimal128, ObjectId
 
 from bookings.lifecycle import FINAL, Status
+from bookings.models import Booking
 from bookings.scheduling import local_instant, parse_time
 from monolith.conversion import Converted, Document, Quarantine, copied, document_id, instant, moments
+from monolith.schema import dates_of
 
 DEFAULT_MINUTES = 60  # the monolith's default
 LONGEST_MINUTES = 24 * 60
 _STATUSES = frozenset(Status)
+_DATES = dates_of(Booking)
 
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
 _CANCELLATION = ("refundAmount", "cancellationFee")
@@ -52,7 +55,7 @@ def converted_booking(source: Document, *, zone: ZoneInfo, price: Pricer, knows:
     _owner_and_type(converted)
     if not knows(converted.document["serviceType"]):
         converted.note("UNKNOWN_SERVICE_TYPE", "kept as it is; it can be cancelled, but not moved or booked again")
-    moments(converted, "createdAt", "updatedAt", "scheduledDate")
+    moments(converted, _DATES)
     _visit_time(converted, zone)
     _pricing(converted, price)
     _payment(converted)

@@ -7,6 +7,7 @@ everything that could not be taken as it was; or it raises `Quarantine` when no 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -16,11 +17,13 @@ import bson
 from bson import Decimal128, Int64, ObjectId
 
 Document = dict[str, Any]
+# Which names of a document are dates (None), also in what is embedded or listed under a name.
+Dates = Mapping[str, "Dates | None"]
 
 PAISE = Decimal("0.01")
 MOST_MONEY = Decimal(10) ** 12
 # Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
-CONVERSION = b"1"
+CONVERSION = b"2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +136,46 @@ def copied(source: Document, *parts: str) -> Document:
 
 def instant(value: Any) -> datetime | None:
     """A stored moment, or the ISO text that some exports make of it; None for anything else."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
+    try:
+        value = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if not isinstance(value, datetime):
             return None
-    if not isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def moments(converted: Converted, *names: str) -> None:
-    """Make sure that top-level `names` are moments: text becomes one, anything else goes with its original kept."""
-    for name in names:
-        value = converted.document.get(name)
-        if value is None or isinstance(value, datetime):
-            continue
-        moment = instant(value)
-        converted.original[name] = value
-        if moment is None:
-            del converted.document[name]
-            converted.note("DATE_UNREADABLE", f"{name} is no date: left out, the original kept")
-        else:
-            converted.document[name] = moment
-            converted.note("DATE_WAS_TEXT", f"{name} was text: stored as the moment it means")
+def moments(converted: Converted, dates: Dates) -> None:
+    """Make sure that all `dates` are moments: text becomes one, anything else goes with its original kept."""
+    _read_dates(converted, converted.document, dates, "")
+
+
+def _read_dates(converted: Converted, document: Document, dates: Dates, path: str) -> None:
+    for name, embedded in dates.items():
+        value = document.get(name)
+        if isinstance(embedded, Mapping) and isinstance(value, dict | list):
+            document[name] = _with_moments(converted, value, embedded, f"{path}{name}.")
+        elif embedded is None and value is not None and not isinstance(value, datetime):
+            _moment(converted, document, name, f"{path}{name}")
+
+
+def _with_moments(converted: Converted, value: Any, dates: Dates, path: str) -> Any:
+    """A copy of `value`, which stands at `path`, with moments for dates; itself where it is no document and no list."""
+    if isinstance(value, list):
+        return [_with_moments(converted, part, dates, f"{path}{place}.") for place, part in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    document = dict(value)
+    _read_dates(converted, document, dates, path)
+    return document
+
+
+def _moment(converted: Converted, document: Document, name: str, path: str) -> None:
+    converted.original[path] = document[name]
+    moment = instant(document[name])
+    if moment is None:
+        del document[name]
+        converted.note("DATE_UNREADABLE", f"{path} is no date: left out, the original kept")
+    else:
+        document[name] = moment
+        converted.note("DATE_WAS_TEXT", f"{path} was text: stored as the moment it means")

@@ -8,13 +8,15 @@ from decimal import Decimal
 from bson import Decimal128
 
 from monolith.conversion import Converted, Document, Quarantine, copied, document_id, moments
+from monolith.schema import dates_of
+from patients.models import Patient
 from patients.passwords import MONOLITH_PREFIX, from_monolith
 
+LONGEST_EMAIL = 254
 _PHONE = re.compile(r"[6-9][0-9]{9}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-LONGEST_EMAIL = 254
 _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
-_MOMENTS = ("createdAt", "updatedAt", "dateOfBirth", "passwordChangedAt", "lastActive", "deletedAt")
+_DATES = dates_of(Patient)
 
 
 def converted_patient(source: Document) -> Converted:
@@ -28,7 +30,7 @@ def converted_patient(source: Document) -> Converted:
     _name_and_email(converted)
     _phone(converted)
     _password(converted)
-    moments(converted, *_MOMENTS)
+    moments(converted, _DATES)
     converted.document.update(totalBookings=0, totalSpent=Decimal128(Decimal("0.00")))
     return converted
 
@@ -47,13 +49,13 @@ def _name_and_email(converted: Converted) -> None:
         converted.note("NO_NAME", "taken with an empty name")
 
 
-def _phone(converted: Converted) -> None:
-    phone = converted.document.get("phone")
 def _is_address(email: str) -> bool:
     """Whether somebody can type it to sign in: nothing unseen is in it, and it is no longer than is accepted."""
     return bool(_EMAIL.fullmatch(email)) and email.isprintable() and len(email) <= LONGEST_EMAIL
 
 
+def _phone(converted: Converted) -> None:
+    phone = converted.document.get("phone")
     if isinstance(phone, str) and _PHONE.fullmatch(phone):
         return
     if not isinstance(phone, str):

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from bson import Decimal128, ObjectId
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db import DatabaseError, connection
 from pymongo import InsertOne, MongoClient, ReplaceOne, UpdateOne
 
@@ -43,7 +43,7 @@ class MonolithDatabase:
         return self._database[collection].estimated_document_count()
 
     def read(self, collection: str, since: datetime | None) -> Iterator[Read]:
-        options = CodecOptions[Document](tz_aware=True)
+        options = CodecOptions[Document](tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
         documents = self._database[collection].with_options(options)
         changed = {"$or": [{"updatedAt": {"$gte": since}}, {"updatedAt": None}]} if since else {}
         for document in documents.find(changed).sort("_id", 1):

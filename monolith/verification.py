@@ -9,7 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from bson import Decimal128
+from bson.datetime_ms import DatetimeMS
 
+from booking_service.djongo.collections import TIMES_WITH_ZONE
 from monolith import repositories
 from monolith.conversion import Document, instant, paise
 from monolith.report import Ledger
@@ -69,22 +71,27 @@ def differences(collection: str, source: Document, stored: Document) -> Iterator
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for name, part in value.items():
-            yield from _leaves(part, f"{path}.{name}" if path else name)
+    if isinstance(value, Mapping | list) and value:
+        for name, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(part, f"{path}.{name}" if path else str(name))
     else:
         yield path, value
 
 
 def _at(document: Any, path: str) -> Any:
     for name in path.split("."):
-        document = document.get(name) if isinstance(document, Mapping) else None
+        if isinstance(document, list):
+            document = document[int(name)] if name.isdecimal() and int(name) < len(document) else None
+        else:
+            document = document.get(name) if isinstance(document, Mapping) else None
     return document
 
 
 def _same(source: Any, stored: Any) -> bool:
     if isinstance(stored, Decimal128) and not isinstance(source, Decimal128):
         return paise(source) == stored.to_decimal()
+    if isinstance(source, DatetimeMS):  # beyond what Python knows, and read here as the nearest that it does
+        return bool(source.as_datetime(TIMES_WITH_ZONE) == stored)
     if isinstance(stored, datetime):
         return instant(source) == stored.astimezone(UTC)
     return bool(source == stored)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bson import Decimal128, ObjectId, json_util
+from bson.datetime_ms import DatetimeMS
 from django.core.management import CommandError
 from django.db import connection
 from pymongo import MongoClient
@@ -19,6 +20,7 @@ from pymongo import MongoClient
 from catalog import services
 from monolith import repositories
 from monolith.repositories import target_identity
+from patients.models import Patient
 from tests.benchmarks.population import write_export
 from tests.integration.monolith.conftest import SAMPLE, collection, everything, one, stored
 
@@ -277,6 +279,38 @@ def test_one_broken_line_stops_nothing(run, export, report):
     assert "DIFFERS" not in output
 
 
+def test_dates_that_are_text_are_dates_here_wherever_they_stand(run, export, report):
+    text = "2020-01-02T00:00:00.000Z"
+    history = {"conditions": [{"name": "Asthma"}, {"name": "Diabetes", "diagnosedDate": text}]}
+    changes = {"insurance": {"provider": "Star", "validUntil": text}, "medicalHistory": history}
+
+    output = run(export(patients=lambda found: [{**found[0], **changes}, *found[1:]]))
+
+    patient = stored("patients", FIRST_PATIENT)
+    assert patient["insurance"]["validUntil"] == datetime(2020, 1, 2)
+    assert patient["medicalHistory"]["conditions"][1]["diagnosedDate"] == datetime(2020, 1, 2)
+    assert report()[FIRST_PATIENT] == ("taken with a fix", "DATE_WAS_TEXT")
+    assert "DIFFERS" not in output
+
+
+def test_a_service_that_the_catalog_cannot_read_stops_nothing(run, export, report):
+    def broken(found):
+        closed = {**found[1]["availability"], "closedDates": ["Christmas"]}
+        return [{**found[0], "name": 5}, {**found[1], "availability": closed}, *found[2:]]
+
+    output = run(export(servicecatalogs=broken))
+
+    assert [told for told in report().values() if told[1] == "RULE_BROKEN"] == [("quarantined", "RULE_BROKEN")] * 2
+    assert collection("servicecatalogs").count_documents({}) == 5
+    assert "DIFFERS" not in output
+
+
+def test_an_email_with_something_unseen_in_it_is_quarantined(run, export, report):
+    run(export(patients=lambda found: [{**found[0], "email": "asha@example.com\u200b"}, *found[1:]]))
+
+    assert report()[FIRST_PATIENT] == ("quarantined", "NO_EMAIL")
+
+
 def test_two_patients_with_one_email_or_phone_do_not_both_get_it(run, export, report):
     def twins(found):
         first = copy.deepcopy(found[0])
@@ -404,6 +438,26 @@ def test_it_reads_the_monoliths_database_as_it_reads_its_export(run, monoliths_d
 
     assert everything() == before
     assert "58 unchanged" in output
+
+
+def test_a_date_that_python_does_not_know_stops_nothing(run, report, monoliths_database):
+    far = DatetimeMS(577_014_796_800_000)
+    for name, key in (("patients", FIRST_PATIENT), ("nursebookings", REQUESTED_VISIT)):
+        with MongoClient[dict](monoliths_database) as client:
+            theirs = client.get_default_database()[name]
+            changes = {"insurance.validUntil": far, "createdAt": far, "payment.paidAt": far, "unheardOf": far}
+            theirs.update_one({"_id": ObjectId(key)}, {"$set": changes})
+
+    output = run(monoliths_database)
+
+    assert "DIFFERS" not in output
+    assert collection("patients").count_documents({}) == 14
+    assert collection("nursebookings").count_documents({}) == 58
+    assert report()[FIRST_PATIENT] == ("taken with a fix", "DATE_UNREADABLE")
+    patient = Patient.objects.mongo_find_one({"_id": ObjectId(FIRST_PATIENT)})
+    assert "validUntil" not in patient["insurance"]
+    assert "createdAt" not in patient
+    assert "58 unchanged" in run(monoliths_database)
 
 
 def test_it_refuses_to_import_its_own_database(run, mongodb_uri):

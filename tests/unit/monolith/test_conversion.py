@@ -1,12 +1,16 @@
 """Values: money, moments, fingerprints."""
 
+import copy
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from bson import Decimal128, ObjectId
+from bson.datetime_ms import DatetimeMS
 
 from monolith.conversion import Converted, Quarantine, copied, document_id, fingerprint, instant, moments, paise
+from monolith.schema import dates_of
+from patients.models import Patient
 
 
 @pytest.mark.parametrize(
@@ -57,17 +61,58 @@ def test_it_reads_iso_texts_as_moments():
     assert instant("2026-10-18T05:30:00+05:30") == datetime(2026, 10, 18, tzinfo=UTC)
     assert instant("2026-10-18T00:00:00") == datetime(2026, 10, 18, tzinfo=UTC)
     assert instant("yesterday") is None
+    assert instant("9999-12-31T23:59:59-05:00") is None
     assert instant(1_700_000_000) is None
 
 
 def test_it_notes_dates_that_were_text_or_nothing():
     converted = Converted({"createdAt": "2026-10-18T00:00:00Z", "updatedAt": 5})
 
-    moments(converted, "createdAt", "updatedAt", "deletedAt")
+    moments(converted, {"createdAt": None, "updatedAt": None, "deletedAt": None})
 
     assert converted.document == {"createdAt": datetime(2026, 10, 18, tzinfo=UTC)}
     assert [f.reason for f in converted.findings] == ["DATE_WAS_TEXT", "DATE_UNREADABLE"]
     assert converted.original["updatedAt"] == 5
+
+
+def test_it_reads_dates_that_are_embedded_or_listed_and_leaves_the_source_alone():
+    far = DatetimeMS(577_014_796_800_000)
+    source = {
+        "insurance": {"validUntil": "2027-01-01T00:00:00.000Z", "provider": "X"},
+        "history": {"conditions": [{"since": "2020-01-01"}, {"since": far}, "asthma", {"since": None}]},
+        "contact": "mum",
+    }
+    before = copy.deepcopy(source)
+    converted = Converted(dict(source))
+    inner = {"since": None}
+
+    moments(converted, {"insurance": {"validUntil": None}, "history": {"conditions": inner}, "contact": inner})
+
+    assert source == before
+    assert converted.document == {
+        "insurance": {"validUntil": datetime(2027, 1, 1, tzinfo=UTC), "provider": "X"},
+        "history": {"conditions": [{"since": datetime(2020, 1, 1, tzinfo=UTC)}, {}, "asthma", {"since": None}]},
+        "contact": "mum",
+    }
+    assert converted.original == {
+        "insurance.validUntil": "2027-01-01T00:00:00.000Z",
+        "history.conditions.0.since": "2020-01-01",
+        "history.conditions.1.since": far,
+    }
+    assert [f.reason for f in converted.findings] == ["DATE_WAS_TEXT", "DATE_WAS_TEXT", "DATE_UNREADABLE"]
+
+
+def test_it_knows_the_dates_of_the_models():
+    dates = dates_of(Patient)
+
+    assert dates["insurance"] == {"validUntil": None}
+    assert dates["medicalHistory"] == {
+        "conditions": {"diagnosedDate": None},
+        "currentMedications": {"startDate": None, "endDate": None},
+        "surgeries": {"date": None},
+    }
+    assert dates["createdAt"] is None
+    assert "address" not in dates
 
 
 def test_it_tells_equal_documents_from_changed_ones():
