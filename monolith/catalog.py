@@ -7,10 +7,10 @@ from datetime import datetime
 from catalog.models import Service
 from catalog.rules import faults
 from catalog.terms import service_of
-from monolith.conversion import Converted, Document, Quarantine, copied, document_id, moments
-from monolith.schema import dates_of
+from monolith.conversion import Converted, Document, Quarantine, copied, document_id, shaped
+from monolith.schema import shape_of
 
-_DATES = dates_of(Service)
+_SHAPE = shape_of(Service)
 NOTHING_COUNTED = {"totalBookings": 0, "totalRevenue": 0, "avgRating": 0, "totalReviews": 0, "ratingSum": 0}
 
 
@@ -26,7 +26,7 @@ def converted_service(source: Document) -> Converted:
     converted.money("pricing", "basePrice")
     converted.money("pricing.packageDetails", "pricePerSession", "totalPrice")
     converted.money("pricing.surgePricing", "surgeMultiplier")
-    moments(converted, _DATES)
+    shaped(converted, _SHAPE)
     _package_category(converted)
     if broken := _broken(document):
         raise Quarantine("RULE_BROKEN", broken)

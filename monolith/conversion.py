@@ -17,8 +17,8 @@ import bson
 from bson import Decimal128, Int64, ObjectId
 
 Document = dict[str, Any]
-# Which names of a document are dates (None), also in what is embedded or listed under a name.
-Dates = Mapping[str, "Dates | None"]
+# Of a document: which names are dates (None), embedded documents, or lists of them.
+Shape = Mapping[str, "Shape | list[Shape] | None"]
 
 PAISE = Decimal("0.01")
 MOST_MONEY = Decimal(10) ** 12
@@ -64,6 +64,7 @@ class Converted:
             return
         for name in names:
             if lines.get(name) is None:
+                lines.pop(name, None)
                 continue
             path = f"{part}.{name}"
             try:
@@ -145,34 +146,45 @@ def instant(value: Any) -> datetime | None:
         return None
 
 
-def moments(converted: Converted, dates: Dates) -> None:
-    """Make sure that all `dates` are moments: text becomes one, anything else goes with its original kept."""
-    _read_dates(converted, converted.document, dates, "")
+def shaped(converted: Converted, shape: Shape) -> None:
+    """Make sure that the document has `shape`: text that means a moment becomes one, what is neither a moment nor of
+    the shape goes, with its original kept."""
+    _shape(converted, converted.document, shape, "")
 
 
-def _read_dates(converted: Converted, document: Document, dates: Dates, path: str) -> None:
-    for name, embedded in dates.items():
-        value = document.get(name)
-        if isinstance(embedded, Mapping) and isinstance(value, dict | list):
-            document[name] = _with_moments(converted, value, embedded, f"{path}{name}.")
-        elif embedded is None and value is not None and not isinstance(value, datetime):
-            _moment(converted, document, name, f"{path}{name}")
+def _shape(converted: Converted, document: Document, shape: Shape, path: str) -> None:
+    for name, kind in shape.items():
+        value, where = document.get(name), f"{path}{name}"
+        if value is None:
+            continue
+        if kind is None:
+            _moment(converted, document, name, where)
+        elif isinstance(kind, list) and isinstance(value, list):
+            document[name] = _listed(converted, value, kind[0], where)
+        elif isinstance(kind, Mapping) and isinstance(value, dict):
+            document[name] = dict(value)
+            _shape(converted, document[name], kind, f"{where}.")
+        else:
+            converted.original[where] = document.pop(name)
+            converted.note("PART_UNREADABLE", f"{where} is of another kind: left out, the original kept")
 
 
-def _with_moments(converted: Converted, value: Any, dates: Dates, path: str) -> Any:
-    """A copy of `value`, which stands at `path`, with moments for dates; itself where it is no document and no list."""
-    if isinstance(value, list):
-        return [_with_moments(converted, part, dates, f"{path}{place}.") for place, part in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    document = dict(value)
-    _read_dates(converted, document, dates, path)
-    return document
+def _listed(converted: Converted, values: list[Any], shape: Shape, path: str) -> list[Document]:
+    documents = [dict(value) for value in values if isinstance(value, dict)]
+    if len(documents) < len(values):
+        converted.original[path] = values
+        converted.note("PART_UNREADABLE", f"some of {path} are of another kind: left out, the original kept")
+    for place, document in enumerate(documents):
+        _shape(converted, document, shape, f"{path}.{place}.")
+    return documents
 
 
 def _moment(converted: Converted, document: Document, name: str, path: str) -> None:
-    converted.original[path] = document[name]
-    moment = instant(document[name])
+    value = document[name]
+    if isinstance(value, datetime):
+        return
+    converted.original[path] = value
+    moment = instant(value)
     if moment is None:
         del document[name]
         converted.note("DATE_UNREADABLE", f"{path} is no date: left out, the original kept")

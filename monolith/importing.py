@@ -136,7 +136,7 @@ class Import:
     def _known_patients(self, collection: str, batch: Sequence[Read]) -> set[ObjectId]:
         if collection != "nursebookings":
             return set()
-        owners = {read.document.get("patient") for read in batch if read.document}
+        owners = [read.document.get("patient") for read in batch if read.document]
         wanted = {owner for owner in owners if isinstance(owner, ObjectId)}
         return repositories.known_patients(wanted) | (wanted & self._patients_seen)
 

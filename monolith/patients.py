@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from bson import Decimal128
 
-from monolith.conversion import Converted, Document, Quarantine, copied, document_id, moments
-from monolith.schema import dates_of
+from monolith.conversion import Converted, Document, Quarantine, copied, document_id, shaped
+from monolith.schema import shape_of
 from patients.models import Patient
 from patients.passwords import MONOLITH_PREFIX, from_monolith
 
@@ -16,7 +16,7 @@ LONGEST_EMAIL = 254
 _PHONE = re.compile(r"[6-9][0-9]{9}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
-_DATES = dates_of(Patient)
+_SHAPE = shape_of(Patient)
 
 
 def converted_patient(source: Document) -> Converted:
@@ -30,7 +30,7 @@ def converted_patient(source: Document) -> Converted:
     _name_and_email(converted)
     _phone(converted)
     _password(converted)
-    moments(converted, _DATES)
+    shaped(converted, _SHAPE)
     converted.document.update(totalBookings=0, totalSpent=Decimal128(Decimal("0.00")))
     return converted
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from django.db.models import DateTimeField, Model
+from django_mongodb_backend.fields import EmbeddedModelArrayField, EmbeddedModelField
 
-from monolith.conversion import Dates
+from monolith.conversion import Shape
 
 
-def dates_of(model: type[Model]) -> Dates:
-    """The dates of a model's documents, by the names that are stored, with those of its embedded models."""
-    dates: dict[str, Dates | None] = {}
+def shape_of(model: type[Model]) -> Shape:
+    """The dates and the embedded documents of a model's documents, by the names that are stored."""
+    shape: dict[str, Shape | list[Shape] | None] = {}
     for field in model._meta.concrete_fields:
-        name, embedded = str(field.column), getattr(field, "embedded_model", None)
+        name = str(field.column)
         if isinstance(field, DateTimeField):
-            dates[name] = None
-        elif embedded and (inner := dates_of(embedded)):
-            dates[name] = inner
-    return dates
+            shape[name] = None
+        elif isinstance(field, EmbeddedModelArrayField):
+            shape[name] = [shape_of(field.embedded_model)]
+        elif isinstance(field, EmbeddedModelField):
+            shape[name] = shape_of(field.embedded_model)
+    return shape

@@ -89,7 +89,7 @@ def _at(document: Any, path: str) -> Any:
 
 def _same(source: Any, stored: Any) -> bool:
     if isinstance(stored, Decimal128) and not isinstance(source, Decimal128):
-        return paise(source) == stored.to_decimal()
+        return source is None or paise(source) == stored.to_decimal()
     if isinstance(source, DatetimeMS):  # beyond what Python knows, and read here as the nearest that it does
         return bool(source.as_datetime(TIMES_WITH_ZONE) == stored)
     if isinstance(stored, datetime):

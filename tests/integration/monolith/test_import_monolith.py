@@ -293,6 +293,27 @@ def test_dates_that_are_text_are_dates_here_wherever_they_stand(run, export, rep
     assert "DIFFERS" not in output
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"patient": [1]}, "NO_PATIENT"),
+        ({"serviceLocation": "at home"}, "PART_UNREADABLE"),
+        ({"serviceLocation": {"address": ["1 MG Road"]}}, "PART_UNREADABLE"),
+        ({"patientDetails": "mother"}, "PART_UNREADABLE"),
+        ({"payment": None}, "NO_PAYMENT"),
+        ({"payment": "cash"}, "PART_UNREADABLE"),
+        ({"pricing": {"payableAmount": None, "totalAmount": 500.001}}, "MONEY_ROUNDED"),
+        ({"rating": {"stars": {"$numberDecimal": "NaN"}}}, "RATING_UNREADABLE"),
+        ({"rating": {"stars": 4.5}}, "RATING_UNREADABLE"),
+    ],
+)
+def test_a_visit_with_something_of_another_kind_in_it_stops_nothing(run, export, report, changes, told):
+    output = run(export(nursebookings=lambda found: visit(at_ten(found), **changes)))
+
+    assert told in report()[REQUESTED_VISIT][1].split(",")
+    assert "DIFFERS" not in output
+
+
 def test_a_service_that_the_catalog_cannot_read_stops_nothing(run, export, report):
     def broken(found):
         closed = {**found[1]["availability"], "closedDates": ["Christmas"]}
