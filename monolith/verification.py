@@ -9,9 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from bson import Decimal128
-from bson.datetime_ms import DatetimeMS
 
-from booking_service.djongo.collections import TIMES_WITH_ZONE
 from monolith import repositories
 from monolith.conversion import Document, instant, paise
 from monolith.report import Ledger
@@ -90,8 +88,6 @@ def _at(document: Any, path: str) -> Any:
 def _same(source: Any, stored: Any) -> bool:
     if isinstance(stored, Decimal128) and not isinstance(source, Decimal128):
         return source is None or paise(source) == stored.to_decimal()
-    if isinstance(source, DatetimeMS):  # beyond what Python knows, and read here as the nearest that it does
-        return bool(source.as_datetime(TIMES_WITH_ZONE) == stored)
     if isinstance(stored, datetime):
         return instant(source) == stored.astimezone(UTC)
     return bool(source == stored)
