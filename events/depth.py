@@ -24,8 +24,8 @@ def note(depths: Mapping[str, int]) -> None:
 
 
 def noted() -> dict[str, int]:
-    """What waits in each queue; empty when no consumer has told lately, or without Redis."""
+    """What waits in each queue; empty when no consumer has told lately, without Redis, or for another shape."""
     try:
-        return dict(cache.get(KEY) or {})
-    except RedisError:
+        return {str(queue): int(depth) for queue, depth in dict(cache.get(KEY) or {}).items()}
+    except (RedisError, TypeError, ValueError):
         return {}

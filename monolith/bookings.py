@@ -11,12 +11,16 @@ from zoneinfo import ZoneInfo
 from bson import Decimal128, ObjectId
 
 from bookings.lifecycle import FINAL, Status
+from bookings.models import Booking
 from bookings.scheduling import local_instant, parse_time
-from monolith.conversion import Converted, Document, Quarantine, copied, document_id, instant, moments
+from monolith.conversion import Converted, Document, Quarantine, copied, document_id, instant, shaped
+from monolith.schema import shape_of
 
 DEFAULT_MINUTES = 60  # the monolith's default
 LONGEST_MINUTES = 24 * 60
 _STATUSES = frozenset(Status)
+_STARS = range(1, 6)
+_SHAPE = shape_of(Booking)
 
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
 _CANCELLATION = ("refundAmount", "cancellationFee")
@@ -52,11 +56,12 @@ def converted_booking(source: Document, *, zone: ZoneInfo, price: Pricer, knows:
     _owner_and_type(converted)
     if not knows(converted.document["serviceType"]):
         converted.note("UNKNOWN_SERVICE_TYPE", "kept as it is; it can be cancelled, but not moved or booked again")
-    moments(converted, "createdAt", "updatedAt", "scheduledDate")
+    shaped(converted, _SHAPE)
     _visit_time(converted, zone)
     _pricing(converted, price)
     _payment(converted)
     _cancellation(converted)
+    _rating(converted)
     converted.money("payment", *_PAYMENT)
     converted.note_rounding()
     converted.document.setdefault("version", 1)
@@ -128,9 +133,8 @@ def _pricing(converted: Converted, price: Pricer) -> None:
     converted.money("pricing", *_PRICING)
     document = converted.document
     lines = converted.part("pricing") or {}
-    if "payableAmount" in lines or "totalAmount" in lines:
-        lines.setdefault("payableAmount", lines.get("totalAmount"))
-        lines.setdefault("totalAmount", lines["payableAmount"])
+    if amounts := [lines[name] for name in ("payableAmount", "totalAmount") if name in lines]:
+        lines.update(payableAmount=amounts[0], totalAmount=amounts[-1])
         lines.setdefault("currency", "INR")
         return
     starts_at = document.get("startsAt") or document.get("createdAt")
@@ -147,6 +151,7 @@ def _payment(converted: Converted) -> None:
     document = converted.document
     payment = converted.part("payment")
     if payment is None:
+        converted.original.setdefault("payment", None)
         document["payment"] = {"status": "PENDING"}
         converted.note("NO_PAYMENT", "taken as not paid")
     elif payment.get("status") == "PAID" and payment.get("paidAmount") is None:
@@ -173,6 +178,14 @@ def _cancellation(converted: Converted) -> None:
             "reason": "Promised before the move",
         }
         converted.note("REFUND_OPEN", f"a refund of {promised} was promised and never requested: a case for staff")
+
+
+def _rating(converted: Converted) -> None:
+    """Only whole stars can be added up."""
+    rating = converted.part("rating") or {}
+    if rating.get("stars") is not None and rating["stars"] not in _STARS:
+        converted.original["rating.stars"] = rating.pop("stars")
+        converted.note("RATING_UNREADABLE", "its stars are not one to five: left out, the original kept")
 
 
 def timeline(document: Document) -> list[Document]:

@@ -7,6 +7,7 @@ everything that could not be taken as it was; or it raises `Quarantine` when no 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -16,11 +17,13 @@ import bson
 from bson import Decimal128, Int64, ObjectId
 
 Document = dict[str, Any]
+# Of a document: which names are dates (None), embedded documents, or lists of them.
+Shape = Mapping[str, "Shape | list[Shape] | None"]
 
 PAISE = Decimal("0.01")
 MOST_MONEY = Decimal(10) ** 12
 # Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
-CONVERSION = b"1"
+CONVERSION = b"2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Converted:
             return
         for name in names:
             if lines.get(name) is None:
+                lines.pop(name, None)
                 continue
             path = f"{part}.{name}"
             try:
@@ -133,27 +137,57 @@ def copied(source: Document, *parts: str) -> Document:
 
 def instant(value: Any) -> datetime | None:
     """A stored moment, or the ISO text that some exports make of it; None for anything else."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
+    try:
+        value = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if not isinstance(value, datetime):
             return None
-    if not isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def moments(converted: Converted, *names: str) -> None:
-    """Make sure that top-level `names` are moments: text becomes one, anything else goes with its original kept."""
-    for name in names:
-        value = converted.document.get(name)
-        if value is None or isinstance(value, datetime):
+def shaped(converted: Converted, shape: Shape) -> None:
+    """Make sure that the document has `shape`: text that means a moment becomes one, what is neither a moment nor of
+    the shape goes, with its original kept."""
+    _shape(converted, converted.document, shape, "")
+
+
+def _shape(converted: Converted, document: Document, shape: Shape, path: str) -> None:
+    for name, kind in shape.items():
+        value, where = document.get(name), f"{path}{name}"
+        if value is None:
             continue
-        moment = instant(value)
-        converted.original[name] = value
-        if moment is None:
-            del converted.document[name]
-            converted.note("DATE_UNREADABLE", f"{name} is no date: left out, the original kept")
+        if kind is None:
+            _moment(converted, document, name, where)
+        elif isinstance(kind, list) and isinstance(value, list):
+            document[name] = _listed(converted, value, kind[0], where)
+        elif isinstance(kind, Mapping) and isinstance(value, dict):
+            document[name] = dict(value)
+            _shape(converted, document[name], kind, f"{where}.")
         else:
-            converted.document[name] = moment
-            converted.note("DATE_WAS_TEXT", f"{name} was text: stored as the moment it means")
+            converted.original[where] = document.pop(name)
+            converted.note("PART_UNREADABLE", f"{where} is of another kind: left out, the original kept")
+
+
+def _listed(converted: Converted, values: list[Any], shape: Shape, path: str) -> list[Document]:
+    documents = [dict(value) for value in values if isinstance(value, dict)]
+    if len(documents) < len(values):
+        converted.original[path] = values
+        converted.note("PART_UNREADABLE", f"some of {path} are of another kind: left out, the original kept")
+    for place, document in enumerate(documents):
+        _shape(converted, document, shape, f"{path}.{place}.")
+    return documents
+
+
+def _moment(converted: Converted, document: Document, name: str, path: str) -> None:
+    value = document[name]
+    if isinstance(value, datetime):
+        return
+    converted.original[path] = value
+    moment = instant(value)
+    if moment is None:
+        del document[name]
+        converted.note("DATE_UNREADABLE", f"{path} is no date: left out, the original kept")
+    else:
+        document[name] = moment
+        converted.note("DATE_WAS_TEXT", f"{path} was text: stored as the moment it means")

@@ -136,7 +136,7 @@ class Import:
     def _known_patients(self, collection: str, batch: Sequence[Read]) -> set[ObjectId]:
         if collection != "nursebookings":
             return set()
-        owners = {read.document.get("patient") for read in batch if read.document}
+        owners = [read.document.get("patient") for read in batch if read.document]
         wanted = {owner for owner in owners if isinstance(owner, ObjectId)}
         return repositories.known_patients(wanted) | (wanted & self._patients_seen)
 
@@ -184,7 +184,8 @@ class Import:
         """Write the arrivals; those that could not be written, and why."""
         refused: list[tuple[Arrival, Finding]] = []
         if not self.dry_run:
-            self._carry_ours(ledger.collection, arrivals)
+            if ledger.collection == "nursebookings":
+                _note_held(arrivals)
             to_come = [a for a in arrivals if ledger.collection == "nursebookings" and self._needs_guard(a)]
             guarded = {arrival.id for arrival in to_come}
             refused += _put_all(ledger.collection, [a for a in arrivals if a.id not in guarded])
@@ -196,15 +197,6 @@ class Import:
         if not self.dry_run:
             repositories.quarantine_release([f"{ledger.collection}:{arrival.id}" for arrival in taken])
         return refused
-
-    def _carry_ours(self, collection: str, arrivals: Sequence[Arrival]) -> None:
-        """A document that is replaced keeps what only this service writes into it."""
-        replaced = [arrival for arrival in arrivals if arrival.kept]
-        existing = repositories.documents(collection, [arrival.id for arrival in replaced]) if replaced else {}
-        for arrival in replaced:
-            here = existing.get(arrival.id, {})
-            carry(collection, here, arrival.converted.document)
-            arrival.held = slot_guard.claims_of(here) if collection == "nursebookings" else ()
 
     def _needs_guard(self, arrival: Arrival) -> bool:
         return is_to_come(arrival.converted.document, self.now) or bool(arrival.held)
@@ -313,15 +305,12 @@ def _superseded(read: Read) -> Read:
     return Read(read.place, fault="a later line has the same id and was taken", text=text, reason="DUPLICATE_ID")
 
 
-def carry(collection: str, existing: Document, document: Document) -> None:
-    """Put into `document` what only this service writes and an unchanged `existing` has. Pure."""
-    ours = {"patients": ("sessions", "signedOutAt"), "nursebookings": ("claims", "reminders", "notifications")}
-    for name in ours.get(collection, ()):
-        if name in existing:
-            document[name] = existing[name]
-    same_password = existing.get("passwordChangedAt") == document.get("passwordChangedAt")
-    if collection == "patients" and same_password and str(existing.get("password", "")).startswith("argon2"):
-        document["password"] = existing["password"]
+def _note_held(arrivals: Sequence[Arrival]) -> None:
+    """Note which claims on time the visits have that are replaced."""
+    replaced = [arrival for arrival in arrivals if arrival.kept]
+    existing = repositories.documents("nursebookings", [arrival.id for arrival in replaced]) if replaced else {}
+    for arrival in replaced:
+        arrival.held = slot_guard.claims_of(existing.get(arrival.id, {}))
 
 
 def _put_all(collection: str, arrivals: Sequence[Arrival]) -> list[tuple[Arrival, Finding]]:

@@ -7,13 +7,16 @@ from decimal import Decimal
 
 from bson import Decimal128
 
-from monolith.conversion import Converted, Document, Quarantine, copied, document_id, moments
+from monolith.conversion import Converted, Document, Quarantine, copied, document_id, shaped
+from monolith.schema import shape_of
+from patients.models import Patient
 from patients.passwords import MONOLITH_PREFIX, from_monolith
 
+LONGEST_EMAIL = 254
 _PHONE = re.compile(r"[6-9][0-9]{9}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
-_MOMENTS = ("createdAt", "updatedAt", "dateOfBirth", "passwordChangedAt", "lastActive", "deletedAt")
+_SHAPE = shape_of(Patient)
 
 
 def converted_patient(source: Document) -> Converted:
@@ -27,7 +30,7 @@ def converted_patient(source: Document) -> Converted:
     _name_and_email(converted)
     _phone(converted)
     _password(converted)
-    moments(converted, *_MOMENTS)
+    shaped(converted, _SHAPE)
     converted.document.update(totalBookings=0, totalSpent=Decimal128(Decimal("0.00")))
     return converted
 
@@ -35,7 +38,7 @@ def converted_patient(source: Document) -> Converted:
 def _name_and_email(converted: Converted) -> None:
     document = converted.document
     email = document.get("email")
-    if not isinstance(email, str) or not _EMAIL.fullmatch(email.strip()):
+    if not isinstance(email, str) or not _is_address(email.strip()):
         raise Quarantine("NO_EMAIL", "its email is no address, so nobody could sign in")
     document["emailLower"] = email.strip().lower()
     if email != document["emailLower"]:
@@ -44,6 +47,11 @@ def _name_and_email(converted: Converted) -> None:
         converted.original["name"] = document.get("name")
         document["name"] = ""
         converted.note("NO_NAME", "taken with an empty name")
+
+
+def _is_address(email: str) -> bool:
+    """Whether somebody can type it to sign in: nothing unseen is in it, and it is no longer than is accepted."""
+    return bool(_EMAIL.fullmatch(email)) and email.isprintable() and len(email) <= LONGEST_EMAIL
 
 
 def _phone(converted: Converted) -> None:

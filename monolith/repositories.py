@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from bson import Decimal128, ObjectId
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db import DatabaseError, connection
-from pymongo import InsertOne, MongoClient, ReplaceOne
+from pymongo import InsertOne, MongoClient, ReplaceOne, UpdateOne
 
 from booking_service.djongo.errors import driver_error
 from bookings.models import Booking
@@ -23,6 +23,8 @@ from patients.models import Patient
 
 OWNERS = {"servicecatalogs": Service, "patients": Patient, "nursebookings": Booking}
 DUPLICATE_KEY = 11000
+# What only this service writes, some of it without a new `updatedAt`, such as a sign-out.
+OURS = {"servicecatalogs": (), "patients": ("sessions", "signedOutAt"), "nursebookings": ("reminders", "notifications")}
 
 
 class MonolithDatabase:
@@ -41,7 +43,7 @@ class MonolithDatabase:
         return self._database[collection].estimated_document_count()
 
     def read(self, collection: str, since: datetime | None) -> Iterator[Read]:
-        options = CodecOptions[Document](tz_aware=True)
+        options = CodecOptions[Document](tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
         documents = self._database[collection].with_options(options)
         changed = {"$or": [{"updatedAt": {"$gte": since}}, {"updatedAt": None}]} if since else {}
         for document in documents.find(changed).sort("_id", 1):
@@ -105,7 +107,8 @@ class Put:
 def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
     """Write all that can be written; for each that a unique index refused, the fields of that index.
 
-    A document that somebody changed in the meantime is refused with {"updatedAt"}.
+    A document that somebody changed in the meantime is refused with {"updatedAt"}. One that is replaced keeps what only
+    this service writes, as it stands at that moment.
 
     Raises:
         django.db.DatabaseError: anything but a duplicate key.
@@ -115,7 +118,7 @@ def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
     operations = [
         InsertOne(put.document)
         if put.is_new
-        else ReplaceOne({"_id": put.document["_id"], "updatedAt": put.replaces}, put.document)
+        else UpdateOne({"_id": put.document["_id"], "updatedAt": put.replaces}, _replacing(collection, put.document))
         for put in puts
     ]
     refused: dict[ObjectId, set[str]] = {}
@@ -128,6 +131,21 @@ def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
             raise
         refused = {puts[fault["index"]].document["_id"]: set(fault.get("keyPattern", ())) for fault in faults}
     return refused | _changed_meanwhile(collection, [put for put in puts if not put.is_new])
+
+
+def _replacing(collection: str, document: Document) -> list[Document]:
+    """The update that puts `document` in place of the stored one, whose own part the server takes over itself."""
+    ours: Document = {name: f"${name}" for name in OURS[collection]}
+    if collection == "patients":
+        ours["password"] = {"$cond": [_is_new_hash(document), "$password", {"$literal": document["password"]}]}
+    return [{"$replaceWith": {"$mergeObjects": [{"$literal": document}, ours]}}]
+
+
+def _is_new_hash(document: Document) -> Document:
+    """Whether the stored patient's password is still that of `document`, hashed anew when it was used here."""
+    changed_at = document.get("passwordChangedAt")
+    same = {"$eq": [{"$ifNull": ["$passwordChangedAt", None]}, {"$literal": changed_at}]}
+    return {"$and": [same, {"$regexMatch": {"input": "$password", "regex": "^argon2"}}]}
 
 
 def _changed_meanwhile(collection: str, replaced: Sequence[Put]) -> dict[ObjectId, set[str]]:

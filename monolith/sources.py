@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bson import ObjectId, json_util
+from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 
 from monolith.conversion import Document, instant
 
 COLLECTIONS = ("servicecatalogs", "patients", "nursebookings")
-_OPTIONS = json_util.JSONOptions(tz_aware=True)
+# A date that Python does not know is none, and not the end of its document.
+_OPTIONS = json_util.JSONOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 @dataclass(frozen=True, slots=True)

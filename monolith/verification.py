@@ -69,22 +69,25 @@ def differences(collection: str, source: Document, stored: Document) -> Iterator
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for name, part in value.items():
-            yield from _leaves(part, f"{path}.{name}" if path else name)
+    if isinstance(value, Mapping | list) and value:
+        for name, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(part, f"{path}.{name}" if path else str(name))
     else:
         yield path, value
 
 
 def _at(document: Any, path: str) -> Any:
     for name in path.split("."):
-        document = document.get(name) if isinstance(document, Mapping) else None
+        if isinstance(document, list):
+            document = document[int(name)] if name.isdecimal() and int(name) < len(document) else None
+        else:
+            document = document.get(name) if isinstance(document, Mapping) else None
     return document
 
 
 def _same(source: Any, stored: Any) -> bool:
     if isinstance(stored, Decimal128) and not isinstance(source, Decimal128):
-        return paise(source) == stored.to_decimal()
+        return source is None or paise(source) == stored.to_decimal()
     if isinstance(stored, datetime):
         return instant(source) == stored.astimezone(UTC)
     return bool(source == stored)

@@ -7,6 +7,7 @@ and while `JWT_SECRET` is being replaced, tokens signed with `JWT_SECRET_PREVIOU
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -26,7 +27,8 @@ SIGNATURES_REMEMBERED = 4096
 LONGEST_TOKEN = 4096
 CLOCKS_APART_SECONDS = 300  # how far another machine's clock may be ahead
 SERVICE_TYPE = "service"
-LONGEST_SERVICE_NAME = 100
+# It goes into log lines and the audit as it is.
+SERVICE_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 # What the monolith writes into `type`; a token without one may name anybody.
 MONOLITH_TYPES = frozenset({None, "patient", "provider", "nurse", "physiotherapist", "admin"})
 
@@ -223,7 +225,7 @@ def service_name(text: str) -> str:
     """The name in a service's token `{type: "service", serviceName}`, signed with `SERVICE_SECRET`.
 
     Raises:
-        TokenError: it does not hold, or SERVICE_SECRET is not set.
+        TokenError: it does not hold, its name is more than letters, digits and `._-`, or SERVICE_SECRET is not set.
     """
     if not settings.SERVICE_SECRET:
         raise TokenError("No service may call")
@@ -235,6 +237,6 @@ def service_name(text: str) -> str:
     if type(expires) not in (int, float) or expires <= datetime.now(UTC).timestamp():
         raise TokenError("Token is expired")
     name = claims.get("serviceName")
-    if claims.get("type") != SERVICE_TYPE or not isinstance(name, str) or not 0 < len(name) <= LONGEST_SERVICE_NAME:
+    if claims.get("type") != SERVICE_TYPE or not isinstance(name, str) or not SERVICE_NAME.fullmatch(name):
         raise TokenError("Token names no service")
     return name

@@ -52,6 +52,8 @@ def logging_config(*, log_format: str, level: str, log_file: str = "") -> dict[s
             "pymongo": {"level": "WARNING"},
             # A dozen lines for every connection it opens or closes.
             "pika": {"level": "WARNING"},
+            # It quotes the header lines of a partner that it cannot read.
+            "urllib3": {"level": "ERROR"},
         },
     }
 

@@ -79,7 +79,7 @@ class Answer:
 
     def choice(self, name: str, choices: type[Choice]) -> Choice:
         """One of `choices`, in any case."""
-        return choices(self.text(name).upper())
+        return choices(in_capitals(self.text(name)))
 
     def optional_instant(self, name: str) -> datetime | None:
         """An ISO 8601 time with an offset, or None where the field is absent or null."""
@@ -89,3 +89,11 @@ class Answer:
         if instant.tzinfo is None or instant.year not in PLAUSIBLE_YEARS:
             raise ValueError(name)
         return instant
+
+
+def in_capitals(word: str) -> str:
+    """`word` with a to z as capitals and all else as it is: `str.upper` makes an I of a dotless i, an S of a long s.
+
+    Raises `ValueError` for half of a surrogate pair.
+    """
+    return word.encode().upper().decode()

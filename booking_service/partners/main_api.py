@@ -13,10 +13,11 @@ import structlog
 from bson import ObjectId
 from django.conf import settings
 from django.core.cache import cache
+from django.core.signing import Signer
 
 from booking_service.api.callers import Role
 from booking_service.operations import metrics
-from booking_service.partners.answers import Answer
+from booking_service.partners.answers import Answer, in_capitals
 from booking_service.partners.client import PartnerClient
 from booking_service.partners.exceptions import (
     PartnerRefused,
@@ -60,7 +61,7 @@ def provider_get(provider_id: ObjectId, *, allow_stale: bool = True) -> Provider
     who may see and do everything. `allow_stale=False`, for assignments, asks the main API itself whatever the cache
     holds.
 
-    Raises `ProviderNotFound`, `ProviderDirectoryDown` (503), or `PartnerRefused` for any other 4xx.
+    Raises `ProviderNotFound`, or `ProviderDirectoryDown` (503), for any other 4xx too: it says nothing of the provider.
     """
     known = _Known.recall(provider_id) if allow_stale else None
     if known is not None and known.is_fresh:
@@ -84,20 +85,20 @@ def _ask(provider_id: ObjectId) -> Provider | None:
     except PartnerRefused as refusal:
         if refusal.partner_status == 404:
             return None
-        raise
+        raise ProviderDirectoryDown from refusal
     return provider if provider is not None and provider.id == provider_id else None
 
 
 def _read_provider(answer: Answer) -> Provider | None:
     """None for a person whose role has no business here, such as a doctor."""
-    role = _PERSON_ROLES.get(answer.text("role").upper())
+    role = _PERSON_ROLES.get(in_capitals(answer.text("role")))
     if role is None:
         return None
     return Provider(
         id=answer.object_id("_id"),
         role=role,
         name=answer.text("name"),
-        categories=frozenset(category.upper() for category in answer.texts("categories")),
+        categories=frozenset(in_capitals(category) for category in answer.texts("categories")),
         skill_level=answer.choice("skillLevel", SkillLevel) if answer.optional_text("skillLevel") else None,
         is_active=answer.flag("isActive"),
     )
@@ -116,11 +117,11 @@ class _Known:
 
     @property
     def is_fresh(self) -> bool:
-        return self.age_seconds < settings.PROVIDER_CACHE_SECONDS
+        return 0 <= self.age_seconds < settings.PROVIDER_CACHE_SECONDS
 
     @property
     def may_be_stale(self) -> bool:
-        return self.age_seconds < self._stale_seconds
+        return 0 <= self.age_seconds < self._stale_seconds
 
     @property
     def holds_seconds(self) -> float:
@@ -140,15 +141,17 @@ class _Known:
 
     @classmethod
     def recall(cls, provider_id: ObjectId) -> _Known | None:
-        """From the cache, or while that is away from this process's memory; None when it is not there."""
+        """From the cache; from this process's memory while that is away or holds what we did not sign; else None."""
         try:
-            stored: dict[str, Any] | None = cache.get(_cache_key(provider_id))
+            signed: str | None = cache.get(_cache_key(provider_id))
+            if signed is None:
+                return None
+            stored = _signer(provider_id).unsign_object(signed)
+            known = cls(_from_plain(provider_id, stored["provider"]), stored["learned_at"])
         except Exception as error:  # noqa: BLE001 - whatever ails the cache, this process may remember
             log.info("provider_cache_unreadable", error=type(error).__name__)
             return _memory.get(provider_id)
-        if stored is None:
-            return None
-        return _memory.keep(provider_id, cls(_from_plain(provider_id, stored["provider"]), stored["learned_at"]))
+        return _memory.keep(provider_id, known)
 
     @classmethod
     def learn(cls, provider_id: ObjectId, provider: Provider | None, asked_at: float) -> _Known:
@@ -156,7 +159,7 @@ class _Known:
         known = _memory.keep(provider_id, cls(provider, asked_at))
         stored = {"provider": None if provider is None else _as_plain(provider), "learned_at": known.learned_at}
         try:
-            cache.set(_cache_key(provider_id), stored, known.holds_seconds)
+            cache.set(_cache_key(provider_id), _signer(provider_id).sign_object(stored), known.holds_seconds)
         except Exception as error:  # noqa: BLE001 - the answer is good without being kept
             log.info("provider_cache_unwritable", error=type(error).__name__)
         return known
@@ -195,6 +198,11 @@ _memory = _Memory(size=1024)
 
 def _cache_key(provider_id: ObjectId) -> str:
     return f"provider:{provider_id}"
+
+
+def _signer(provider_id: ObjectId) -> Signer:
+    """Signs what is kept of an id: whoever can write to Redis must not become an admin by it."""
+    return Signer(salt=_cache_key(provider_id))
 
 
 def _as_plain(provider: Provider) -> dict[str, Any]:

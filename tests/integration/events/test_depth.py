@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from django.core.cache import cache
+from django_redis import get_redis_connection
 from pytest_django import Settings
 
 from booking_service.operations.dashboard import Figure
@@ -49,6 +51,21 @@ def test_none_is_good_news() -> None:
 
 def test_what_no_consumer_has_told_is_not_shown() -> None:
     assert dead_letters() == []
+
+
+@pytest.mark.parametrize("shape", [["dead"], {"dead": "many"}, {"dead": None}, "dead", 5])
+def test_what_has_another_shape_is_not_shown(shape: object) -> None:
+    cache.set(depth.KEY, shape, 60)
+
+    assert depth.noted() == {}
+
+
+def test_what_is_no_json_is_not_shown() -> None:
+    depth.note({"dead": 1})
+    (key,) = get_redis_connection("default").keys(f"*{depth.KEY}")
+    get_redis_connection("default").set(key, b"\x80\x04junk")
+
+    assert depth.noted() == {}
 
 
 def test_without_redis_a_consumer_goes_on_and_staff_are_shown_the_rest(settings: Settings) -> None:

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 from bson import Decimal128, ObjectId, json_util
+from bson.datetime_ms import DatetimeMS
 from django.core.management import CommandError
 from django.db import connection
 from pymongo import MongoClient
 
 from catalog import services
+from monolith import repositories
 from monolith.repositories import target_identity
+from patients.models import Patient
 from tests.benchmarks.population import write_export
 from tests.integration.monolith.conftest import SAMPLE, collection, everything, one, stored
 
@@ -218,6 +221,51 @@ def test_catching_up_keeps_sessions_and_the_new_hash_of_an_old_password(run, exp
     assert len(patient["sessions"]) == 1
 
 
+def test_a_sign_out_while_it_catches_up_is_not_undone(run, export, monkeypatch):
+    run()
+    patient, write, at = ObjectId(FIRST_PATIENT), repositories.write, datetime(2026, 12, 1)
+    mine = [{"_id": ObjectId(), "refreshId": "x"}]
+    collection("patients").update_one({"_id": patient}, {"$set": {"sessions": mine}})
+
+    def signed_out_just_before(name, puts):
+        if name == "patients":
+            collection("patients").update_one({"_id": patient}, {"$set": {"sessions": [], "signedOutAt": at}})
+        return write(name, puts)
+
+    monkeypatch.setattr(repositories, "write", signed_out_just_before)
+    run(export(patients=lambda found: [{**p, "name": "Changed There"} for p in found]))
+
+    found = stored("patients", FIRST_PATIENT)
+    assert (found["name"], found["sessions"], found["signedOutAt"]) == ("Changed There", [], at)
+
+
+def test_another_password_of_the_monolith_counts(run, export):
+    run()
+    ours = {"password": "argon2$of-the-old-password"}
+    collection("patients").update_one({"_id": ObjectId(FIRST_PATIENT)}, {"$set": ours})
+    changed = {"passwordChangedAt": {"$date": "2026-12-01T00:00:00Z"}}
+
+    run(export(patients=lambda found: [{**p, **changed} for p in found]))
+
+    assert stored("patients", FIRST_PATIENT)["password"].startswith("bcrypt$")
+
+
+def test_a_reminder_sent_while_it_catches_up_is_not_forgotten(run, export, monkeypatch):
+    run()
+    write, sent = repositories.write, {"DAY_BEFORE": {"state": "SENT"}}
+
+    def reminded_just_before(name, puts):
+        if name == "nursebookings":
+            collection(name).update_one({"_id": ObjectId(REQUESTED_VISIT)}, {"$set": {"reminders": sent}})
+        return write(name, puts)
+
+    monkeypatch.setattr(repositories, "write", reminded_just_before)
+    run(export(nursebookings=lambda found: visit(found, specialInstructions="Changed there")))
+
+    found = stored("nursebookings", REQUESTED_VISIT)
+    assert (found["specialInstructions"], found["reminders"]) == ("Changed there", sent)
+
+
 # --- broken input -----------------------------------------------------------------------------------------------------
 def test_one_broken_line_stops_nothing(run, export, report):
     folder = export()
@@ -229,6 +277,59 @@ def test_one_broken_line_stops_nothing(run, export, report):
     assert collection("nursebookings").count_documents({}) == 58
     assert {reasons for _, reasons in report().values()} >= {"UNREADABLE", "NO_ID"}
     assert "DIFFERS" not in output
+
+
+def test_dates_that_are_text_are_dates_here_wherever_they_stand(run, export, report):
+    text = "2020-01-02T00:00:00.000Z"
+    history = {"conditions": [{"name": "Asthma"}, {"name": "Diabetes", "diagnosedDate": text}]}
+    changes = {"insurance": {"provider": "Star", "validUntil": text}, "medicalHistory": history}
+
+    output = run(export(patients=lambda found: [{**found[0], **changes}, *found[1:]]))
+
+    patient = stored("patients", FIRST_PATIENT)
+    assert patient["insurance"]["validUntil"] == datetime(2020, 1, 2)
+    assert patient["medicalHistory"]["conditions"][1]["diagnosedDate"] == datetime(2020, 1, 2)
+    assert report()[FIRST_PATIENT] == ("taken with a fix", "DATE_WAS_TEXT")
+    assert "DIFFERS" not in output
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"patient": [1]}, "NO_PATIENT"),
+        ({"serviceLocation": "at home"}, "PART_UNREADABLE"),
+        ({"serviceLocation": {"address": ["1 MG Road"]}}, "PART_UNREADABLE"),
+        ({"patientDetails": "mother"}, "PART_UNREADABLE"),
+        ({"payment": None}, "NO_PAYMENT"),
+        ({"payment": "cash"}, "PART_UNREADABLE"),
+        ({"pricing": {"payableAmount": None, "totalAmount": 500.001}}, "MONEY_ROUNDED"),
+        ({"rating": {"stars": {"$numberDecimal": "NaN"}}}, "RATING_UNREADABLE"),
+        ({"rating": {"stars": 4.5}}, "RATING_UNREADABLE"),
+    ],
+)
+def test_a_visit_with_something_of_another_kind_in_it_stops_nothing(run, export, report, changes, told):
+    output = run(export(nursebookings=lambda found: visit(at_ten(found), **changes)))
+
+    assert told in report()[REQUESTED_VISIT][1].split(",")
+    assert "DIFFERS" not in output
+
+
+def test_a_service_that_the_catalog_cannot_read_stops_nothing(run, export, report):
+    def broken(found):
+        closed = {**found[1]["availability"], "closedDates": ["Christmas"]}
+        return [{**found[0], "name": 5}, {**found[1], "availability": closed}, *found[2:]]
+
+    output = run(export(servicecatalogs=broken))
+
+    assert [told for told in report().values() if told[1] == "RULE_BROKEN"] == [("quarantined", "RULE_BROKEN")] * 2
+    assert collection("servicecatalogs").count_documents({}) == 5
+    assert "DIFFERS" not in output
+
+
+def test_an_email_with_something_unseen_in_it_is_quarantined(run, export, report):
+    run(export(patients=lambda found: [{**found[0], "email": "asha@example.com\u200b"}, *found[1:]]))
+
+    assert report()[FIRST_PATIENT] == ("quarantined", "NO_EMAIL")
 
 
 def test_two_patients_with_one_email_or_phone_do_not_both_get_it(run, export, report):
@@ -358,6 +459,26 @@ def test_it_reads_the_monoliths_database_as_it_reads_its_export(run, monoliths_d
 
     assert everything() == before
     assert "58 unchanged" in output
+
+
+def test_a_date_that_python_does_not_know_stops_nothing(run, report, monoliths_database):
+    far = DatetimeMS(577_014_796_800_000)
+    for name, key in (("patients", FIRST_PATIENT), ("nursebookings", REQUESTED_VISIT)):
+        with MongoClient[dict](monoliths_database) as client:
+            theirs = client.get_default_database()[name]
+            changes = {"insurance.validUntil": far, "createdAt": far, "payment.paidAt": far, "unheardOf": far}
+            theirs.update_one({"_id": ObjectId(key)}, {"$set": changes})
+
+    output = run(monoliths_database)
+
+    assert "DIFFERS" not in output
+    assert collection("patients").count_documents({}) == 14
+    assert collection("nursebookings").count_documents({}) == 58
+    assert report()[FIRST_PATIENT] == ("taken with a fix", "DATE_UNREADABLE")
+    patient = Patient.objects.mongo_find_one({"_id": ObjectId(FIRST_PATIENT)})
+    assert "validUntil" not in patient["insurance"]
+    assert "createdAt" not in patient
+    assert "58 unchanged" in run(monoliths_database)
 
 
 def test_it_refuses_to_import_its_own_database(run, mongodb_uri):

@@ -78,6 +78,18 @@ def test_it_keeps_one_connection_a_thread(payment_service):
     assert payment_service.connections == 1
 
 
+def test_an_unreadable_header_of_a_partner_is_not_logged(payment_service, caplog):
+    def odd(connection, partner):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Note Asha Rao 9876543210\r\n\r\n{}")
+
+    payment_service.behave(odd)
+
+    with pytest.raises(PaymentServiceDown):
+        open_order()
+
+    assert "Asha" not in caplog.text
+
+
 def test_it_sends_no_cookie_that_a_partner_set(payment_service):
     payment_service.behave(servers.answers(ORDER, Set_Cookie="session=1; Path=/"))
     open_order()

@@ -1,17 +1,23 @@
 """Looking providers up: remembered for half a minute, longer where that is wanted, never for an assignment."""
 
+import json
+import os
+import pickle
 import socket
+import time
 
 import pytest
 import redis
 import time_machine
 from bson import ObjectId
 from django.core.cache import cache
+from django.core.signing import Signer
+from django_redis import get_redis_connection
 
 from booking_service.api.callers import Role
 from booking_service.partners import breaker_states
 from booking_service.partners import main_api as main_api_module
-from booking_service.partners.exceptions import PartnerRefused, ProviderDirectoryDown, ProviderNotFound
+from booking_service.partners.exceptions import ProviderDirectoryDown, ProviderNotFound
 from booking_service.partners.main_api import Provider, SkillLevel, provider_get
 from tests.integration.partners import servers
 
@@ -24,6 +30,7 @@ DOCUMENT = {
     "skillLevel": "ADVANCED",
     "isActive": True,
 }
+ADMIN: dict = {"role": "ADMIN", "name": "x", "categories": [], "skill_level": None, "is_active": True}
 
 
 @pytest.fixture
@@ -170,8 +177,9 @@ def test_that_somebody_was_unknown_is_not_repeated_while_the_main_api_is_down(ma
             provider_get(NURSE)
 
 
-def test_a_role_without_business_here_is_not_found(main_api):
-    main_api.behave(servers.answers({**DOCUMENT, "role": "doctor"}))
+@pytest.mark.parametrize("role", ["doctor", "adm\u0131n"])
+def test_a_role_without_business_here_is_not_found(main_api, role):
+    main_api.behave(servers.answers({**DOCUMENT, "role": role}))
 
     with pytest.raises(ProviderNotFound):
         provider_get(NURSE)
@@ -198,13 +206,15 @@ def test_a_rejected_token_of_ours_says_nothing_of_the_provider(main_api, setting
     assert breaker_states()["main_api"] == "closed"
 
 
-def test_another_refusal_is_told_apart(main_api):
-    main_api.behave(servers.refuses("422 No"))
+@pytest.mark.parametrize("status", ["400 No", "409 No", "410 Gone", "418 No", "422 No"])
+def test_another_refusal_says_nothing_of_the_provider_either(main_api, status):
+    main_api.behave(servers.refuses(status))
 
-    with pytest.raises(PartnerRefused) as refusal:
+    with pytest.raises(ProviderDirectoryDown) as refusal:
         provider_get(NURSE)
 
-    assert refusal.value.partner_status == 422
+    assert (refusal.value.status, refusal.value.code) == (503, "PROVIDER_DIRECTORY_DOWN")
+    assert breaker_states()["main_api"] == "closed"
 
 
 @pytest.mark.parametrize("field", ["_id", "role", "name", "isActive"])
@@ -266,10 +276,63 @@ def test_a_process_remembers_only_so_many():
         assert [memory.get(provider_id) is not None for provider_id in ids] == [False, True, True]
 
 
+def signer(provider_id=NURSE):
+    return Signer(salt=f"provider:{provider_id}")
+
+
+def an_admin(**changes):
+    return {"provider": ADMIN, "learned_at": time.time(), **changes}
+
+
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_what_somebody_put_into_redis_is_never_run(main_api, tmp_path):
+    provider_get(NURSE)
+    (key,) = get_redis_connection("default").keys("*provider*")
+    main_api_module._memory.clear()
+    get_redis_connection("default").set(key, pickle.dumps(Planted(tmp_path / "ran")))
+
+    assert provider_get(NURSE).role is Role.NURSE
+
+    assert not (tmp_path / "ran").exists()
+    assert len(main_api.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        an_admin(),
+        json.dumps(an_admin()),
+        signer(ObjectId()).sign_object(an_admin()),
+        signer().sign_object(an_admin(learned_at=time.time() + 1e9)),
+        signer().sign_object({**an_admin(), "provider": {"role": "GOD"}}),
+        signer().sign_object([]),
+        "",
+        [],
+        5,
+    ],
+    ids=["plain", "json", "of another", "of tomorrow", "no role", "no entry", "empty", "list", "number"],
+)
+def test_it_asks_again_when_the_cache_holds_what_it_did_not_put_there(main_api, entry):
+    cache.set(f"provider:{NURSE}", entry)
+
+    assert provider_get(NURSE).role is Role.NURSE
+
+    assert len(main_api.requests) == 1
+
+
 def test_the_cache_holds_plain_values(main_api):
     provider_get(NURSE)
 
-    entry = cache.get(f"provider:{NURSE}")
+    entry = signer().unsign_object(cache.get(f"provider:{NURSE}"))
 
     assert entry["provider"] == {
         "role": "NURSE",

@@ -2,6 +2,7 @@
 
 import pytest
 from bson import Decimal128
+from bson.datetime_ms import DatetimeMS
 
 from monolith.catalog import converted_service
 from monolith.conversion import Quarantine
@@ -30,7 +31,18 @@ def test_it_makes_a_service_with_sessions_a_package():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"name": ""}, {"pricing": {"basePrice": 0}}, {"category": "MAGIC"}, {"name": None}]
+    "changes",
+    [
+        {"name": ""},
+        {"pricing": {"basePrice": 0}},
+        {"category": "MAGIC"},
+        {"name": None},
+        {"name": 5},
+        {"availability": {"closedDates": ["2026-12-25"]}},
+        {"availability": {"closedDates": ["Christmas"]}},
+        {"availability": {"closedDates": [DatetimeMS(577_014_796_800_000)]}},
+        {"requirements": {"minAge": "old"}},
+    ],
 )
 def test_it_quarantines_what_breaks_a_rule_of_the_catalog(changes):
     with pytest.raises(Quarantine) as refused:

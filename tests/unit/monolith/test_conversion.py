@@ -1,12 +1,16 @@
 """Values: money, moments, fingerprints."""
 
+import copy
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from bson import Decimal128, ObjectId
+from bson.datetime_ms import DatetimeMS
 
-from monolith.conversion import Converted, Quarantine, copied, document_id, fingerprint, instant, moments, paise
+from monolith.conversion import Converted, Quarantine, copied, document_id, fingerprint, instant, paise, shaped
+from monolith.schema import shape_of
+from patients.models import Patient
 
 
 @pytest.mark.parametrize(
@@ -57,17 +61,68 @@ def test_it_reads_iso_texts_as_moments():
     assert instant("2026-10-18T05:30:00+05:30") == datetime(2026, 10, 18, tzinfo=UTC)
     assert instant("2026-10-18T00:00:00") == datetime(2026, 10, 18, tzinfo=UTC)
     assert instant("yesterday") is None
+    assert instant("9999-12-31T23:59:59-05:00") is None
     assert instant(1_700_000_000) is None
 
 
 def test_it_notes_dates_that_were_text_or_nothing():
     converted = Converted({"createdAt": "2026-10-18T00:00:00Z", "updatedAt": 5})
 
-    moments(converted, "createdAt", "updatedAt", "deletedAt")
+    shaped(converted, {"createdAt": None, "updatedAt": None, "deletedAt": None})
 
     assert converted.document == {"createdAt": datetime(2026, 10, 18, tzinfo=UTC)}
     assert [f.reason for f in converted.findings] == ["DATE_WAS_TEXT", "DATE_UNREADABLE"]
     assert converted.original["updatedAt"] == 5
+
+
+def test_it_brings_what_is_embedded_or_listed_into_shape_and_leaves_the_source_alone():
+    far = DatetimeMS(577_014_796_800_000)
+    source = {
+        "insurance": {"validUntil": "2027-01-01T00:00:00.000Z", "provider": "X"},
+        "history": {"conditions": [{"since": "2020-01-01"}, {"since": far}, "asthma", {"since": None}]},
+        "contact": "mum",
+    }
+    before: dict = copy.deepcopy(source)
+    converted = Converted(dict(source))
+    inner = {"since": None}
+
+    shaped(converted, {"insurance": {"validUntil": None}, "history": {"conditions": [inner]}, "contact": inner})
+
+    assert source == before
+    assert converted.document == {
+        "insurance": {"validUntil": datetime(2027, 1, 1, tzinfo=UTC), "provider": "X"},
+        "history": {"conditions": [{"since": datetime(2020, 1, 1, tzinfo=UTC)}, {}, {"since": None}]},
+    }
+    assert converted.original == {
+        "insurance.validUntil": "2027-01-01T00:00:00.000Z",
+        "history.conditions": before["history"]["conditions"],
+        "contact": "mum",
+        "history.conditions.0.since": "2020-01-01",
+        "history.conditions.1.since": far,
+    }
+    assert [f.reason for f in converted.findings] == [
+        "DATE_WAS_TEXT",
+        "PART_UNREADABLE",
+        "DATE_WAS_TEXT",
+        "DATE_UNREADABLE",
+        "PART_UNREADABLE",
+    ]
+
+
+def test_it_knows_the_shape_of_the_models():
+    shape = shape_of(Patient)
+
+    assert shape["insurance"] == {"validUntil": None}
+    assert shape["medicalHistory"] == {
+        "conditions": [{"diagnosedDate": None}],
+        "allergies": [{}],
+        "currentMedications": [{"startDate": None, "endDate": None}],
+        "surgeries": [{"date": None}],
+        "familyHistory": [{}],
+        "habits": {},
+    }
+    assert shape["createdAt"] is None
+    assert "name" not in shape
 
 
 def test_it_tells_equal_documents_from_changed_ones():

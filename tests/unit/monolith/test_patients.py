@@ -66,7 +66,9 @@ def test_it_takes_an_email_in_capitals_for_sign_in_in_any_case():
     assert reasons(converted) == ["EMAIL_NOT_LOWER"]
 
 
-@pytest.mark.parametrize("email", [..., None, "", "nobody", 5])
+@pytest.mark.parametrize(
+    "email", [..., None, "", "nobody", 5, "a@example.com\u200b", "a\0@example.com", f"{'a' * 250}@example.com"]
+)
 def test_it_quarantines_a_patient_without_an_email_address(email):
     with pytest.raises(Quarantine) as refused:
         converted_patient(patient(email=email))

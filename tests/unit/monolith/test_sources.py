@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from bson import Decimal128, ObjectId
+from bson.datetime_ms import DatetimeMS
 
 from monolith.sources import ExportFolder
 
@@ -24,6 +25,14 @@ def test_it_reads_relaxed_and_canonical_extended_json(tmp_path):
     assert relaxed["_id"] == ObjectId("6b02ee6254bb8f95d9a320a6")
     assert relaxed["at"] == datetime(2026, 11, 22, 13, 30, 10, 671000, tzinfo=UTC)
     assert canonical == {"at": datetime(1970, 1, 1, tzinfo=UTC), "n": 3, "d": Decimal128("1.5")}
+
+
+def test_a_date_that_python_does_not_know_is_no_end_of_its_document(tmp_path):
+    source = folder(tmp_path, b'{"name": "x", "at": {"$date": {"$numberLong": "577014796800000"}}}')
+
+    (read,) = source.read("patients", None)
+
+    assert read.document == {"name": "x", "at": DatetimeMS(577_014_796_800_000)}
 
 
 def test_it_names_the_line_that_is_no_document_and_reads_on(tmp_path):

@@ -7,7 +7,7 @@ from enum import StrEnum
 import pytest
 from bson import ObjectId
 
-from booking_service.partners.answers import Answer
+from booking_service.partners.answers import Answer, in_capitals
 
 
 class Colour(StrEnum):
@@ -90,3 +90,15 @@ def test_it_reads_instants_with_an_offset_only():
     for given in ["2026-11-22T10:00:00", "banana", 5]:
         with pytest.raises(ValueError):  # noqa: PT011 - every malformed answer is the same ValueError
             answer(at=given).optional_instant("at")
+
+
+def test_only_ascii_letters_have_capitals():
+    assert in_capitals("Nurse") == "NURSE"
+    assert in_capitals("adm\u0131n") == "ADM\u0131N"
+    with pytest.raises(ValueError):  # noqa: PT011 - every malformed answer is the same ValueError
+        in_capitals("\ud800")
+
+
+@pytest.mark.parametrize("given", ["red", "RED", "Red"])
+def test_a_choice_may_be_written_in_any_case(given):
+    assert answer(colour=given).choice("colour", Colour) is Colour.RED
