@@ -184,6 +184,35 @@ def test_poison_is_dead_at_once_unchanged_and_the_next_goes_through(rabbit, effe
     assert increase(EVENTS_CONSUMED) == {("payment.completed", "dead"): 1, ("payment.completed", "done"): 1}
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"transactionId": "\ud800"}, "schema: data.data.transactionId breaks 'pattern'"),
+        ({"transactionId": "t\x00"}, "schema: data.data.transactionId breaks 'pattern'"),
+        ({"transactionId": "t-1\n"}, "schema: data.data.transactionId breaks 'pattern'"),
+        ({"method": "\u202edrac"}, "schema: data.data.method breaks 'anyOf'"),
+        ({"currency": "USD"}, "schema: data.data.currency breaks 'anyOf'"),
+        ({"amount": 677.1351}, "amount of more than two decimals"),
+        ({"paidAt": "9999-12-31T23:59:59-05:30"}, "no such instant"),
+        ({"paidAt": "9999-12-31T00:00:00Z"}, "no such instant"),
+        ({"paidAt": "0001-01-01T00:00:00Z"}, "no such instant"),
+        ({"paidAt": "2101-01-01T00:00:00Z"}, "no such instant"),
+        ({"paidAt": "1999-12-31T23:59:59Z"}, "no such instant"),
+    ],
+)
+def test_what_cannot_be_stored_or_shown_as_it_is_is_dead_at_once(rabbit, consume, increase, data, reason):
+    send(rabbit, a_payment(**data))
+    consume(lambda: message_count(rabbit, topology().dead_queue) == 1)
+    letter = dead_letter(rabbit)
+    assert (letter.headers["x-reason"], letter.headers["x-attempt"]) == (reason, 1)
+    assert increase(EVENTS_CONSUMED) == {("payment.completed", "dead"): 1}
+
+
+def test_a_payment_in_rupees_passes(rabbit, effects, consume):
+    send(rabbit, a_payment(currency="INR", amount=677.10, paidAt="2099-12-31T23:59:59Z", method="कार्ड"))
+    consume(lambda: len(effects) == 1)
+
+
 def test_an_unknown_type_is_dead_at_once(rabbit, effects, consume, increase):
     put(rabbit, "", topology().queue, b'{"event":"payment.invented"}', type="payment.invented")
     consume(lambda: message_count(rabbit, topology().dead_queue) == 1)
