@@ -218,12 +218,18 @@ def origin(delivery: Delivery) -> dict[str, str]:
 
 
 # --- many messages -------------------------------------------------------------------------------------------------
+class WorkerBrokeError(RuntimeError):
+    """A worker's thread ended by what nobody foresaw; the log says by what."""
+
+
 class Worker(threading.Thread):
     """Handles messages one after the other. After `stop` it finishes the one in hand and starts none."""
 
-    def __init__(self, number: int, finished: Callable[[Delivery, Event, Verdict], None]) -> None:
+    def __init__(
+        self, number: int, finished: Callable[[Delivery, Event, Verdict], None], broke: Callable[[], None]
+    ) -> None:
         super().__init__(name=f"consumer-{number}", daemon=True)
-        self._finished = finished
+        self._finished, self._broke = finished, broke
         self._waiting: SimpleQueue[tuple[Delivery, Event] | None] = SimpleQueue()
         self._stopping = False
 
@@ -235,6 +241,13 @@ class Worker(threading.Thread):
         self._waiting.put(None)
 
     def run(self) -> None:
+        try:
+            self._handle_messages()
+        except BaseException:
+            log.exception("worker_broke")
+            self._broke()
+
+    def _handle_messages(self) -> None:
         while (work := self._waiting.get()) and not self._stopping:
             delivery, event = work
             began = monotonic()
@@ -251,8 +264,8 @@ class Consumer:
         self._subscription, self._topology = subscription, topology
         self._done: SimpleQueue[tuple[Delivery, Event, Verdict]] = SimpleQueue()
         self._held: deque[tuple[Delivery, Event]] = deque()  # while the database is away
-        self._database_down = self._woken = False
-        self._workers = [Worker(number, self._finished) for number in range(threads)]
+        self._database_down = self._woken = self._broken = False
+        self._workers = [Worker(number, self._finished, self._broke) for number in range(threads)]
         for worker in self._workers:
             worker.start()
 
@@ -262,16 +275,23 @@ class Consumer:
             self._woken = True
             self._subscription.wake()
 
+    def _broke(self) -> None:
+        self._broken = True
+        self._subscription.wake()
+
     def work(self, seconds: float) -> None:
         """Take in what came within `seconds`, settle what is finished.
 
         Raises:
             BrokerUnavailableError: make a new subscription; what was in hand comes again.
+            WorkerBrokeError: end the process; half a consumer would go unnoticed.
         """
         for delivery in self._subscription.poll(seconds):
             self._take_in(delivery)
         self._settle_finished()
         self._subscription.ack_settled()
+        if self._broken:
+            raise WorkerBrokeError
         if self._held and database_answers():
             self._database_down = False
             self._hand_out()
