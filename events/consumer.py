@@ -30,7 +30,7 @@ from booking_service.djongo.errors import is_unreachable
 from booking_service.operations import metrics
 
 from .broker import Delivery, Subscription, Topology
-from .exceptions import BrokenMessageError
+from .exceptions import AlreadyDoneError, BrokenMessageError
 from .handlers import HANDLERS, REFUSED
 from .repositories import database_answers, inbox_add
 from .schemas import CONSUMED_BY_NAME
@@ -45,7 +45,6 @@ ATTEMPT, REASON, DIED_AT, EXCHANGE, ROUTING_KEY = (
     "x-origin-exchange",
     "x-origin-routing-key",
 )
-LONGEST_MESSAGE_ID = 255
 UNKNOWN = "unknown"  # what a message of no type of ours is counted as
 CONFLICT_SECONDS = 1.0  # then the retry queue waits better, and the worker is free for other bookings
 
@@ -76,6 +75,7 @@ class Event:
     type: str
     facts: Mapping[str, Any]
     correlation_id: str
+    digest: str = ""
 
     @property
     def aggregate_id(self) -> str:
@@ -85,10 +85,6 @@ class Event:
     def names(self) -> dict[str, str]:
         """What a log line calls it by."""
         return {"type": self.type, "message_id": self.id, "aggregate_id": self.aggregate_id}
-
-
-class AlreadyDoneError(Exception):
-    """The message took effect before; raised to leave the transaction, which its duplicate key has ended."""
 
 
 def show_counters() -> None:
@@ -112,11 +108,13 @@ def receive(delivery: Delivery) -> Event:
         raise BrokenMessageError("unknown type")
     if violation := contract.violation(body):
         raise BrokenMessageError(f"schema: {violation}")
+    digest = hashlib.sha256(delivery.body).hexdigest()
     return Event(
-        id=delivery.message_id[:LONGEST_MESSAGE_ID] or f"sha256:{hashlib.sha256(delivery.body).hexdigest()}",
+        id=delivery.message_id or f"sha256:{digest}",
         type=contract.name,
         facts=body["data"],
         correlation_id=delivery.correlation_id,
+        digest=digest,
     )
 
 
@@ -145,7 +143,9 @@ def take_effect(event: Event) -> Verdict:
     bind_request_id(event.correlation_id)
     try:
         transaction.run_within(CONFLICT_SECONDS, _effect_and_inbox_row, event)
-    except AlreadyDoneError:
+    except AlreadyDoneError as done:
+        if done.digest not in ("", event.digest):
+            log.warning("message_id_used_twice", **event.names)
         return Verdict(Fate.DUPLICATE)
     except BrokenMessageError as broken:
         return Verdict(Fate.DEAD, str(broken))
@@ -178,8 +178,7 @@ def failed(event: Event, error: Exception) -> Verdict:
 
 
 def _effect_and_inbox_row(event: Event) -> None:
-    if not inbox_add(event.id, type=event.type, correlation_id=event.correlation_id):
-        raise AlreadyDoneError
+    inbox_add(event.id, type=event.type, correlation_id=event.correlation_id, digest=event.digest)
     HANDLERS[event.type](event.facts)
 
 

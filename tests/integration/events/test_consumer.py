@@ -8,6 +8,7 @@ from threading import Event as Flag
 import pytest
 from bson import ObjectId
 from django.db import OperationalError
+from structlog.testing import capture_logs
 
 from booking_service.api.errors import Conflict, NotFound, ServiceUnavailable
 from booking_service.api.request_id import current_request_id
@@ -51,7 +52,7 @@ def effects_written() -> int:
 def test_a_message_takes_effect_once_with_its_inbox_row(rabbit, effects, consume):
     send(rabbit, correlation_id="the-request")
     consume(lambda: len(effects) == 1)
-    row = InboxMessage.objects.mongo_find_one({"_id": "m-1"})
+    row = InboxMessage.objects.mongo_find_one({"_id": "payment.completed:m-1"})
     assert (row["type"], row["correlationId"]) == ("payment.completed", "the-request")
     assert effects[0]["amount"] == Decimal("678.5")
     assert message_count(rabbit, topology().queue) == 0
@@ -83,6 +84,35 @@ def test_a_message_without_an_id_counts_by_its_bytes(rabbit, effects, consume):
     assert effects_written() == 1
 
 
+def test_an_id_that_another_type_used_before_is_no_copy(rabbit, effects, consume, monkeypatch):
+    monkeypatch.setitem(handlers.HANDLERS, "notification.sent", lambda _facts: None)
+    told = {"bookingId": str(ObjectId()), "kind": "CONFIRMATION", "channel": "SMS"}
+    send(rabbit, told, type="notification.sent", message_id="1000")
+    send(rabbit, message_id="1000")
+    consume(lambda: effects and is_empty(rabbit)())
+    assert effects_written() == 1
+
+
+def test_an_id_with_another_body_is_told_by_ids_alone(rabbit, effects, consume, increase):
+    send(rabbit)
+    send(rabbit, a_payment(transactionId="another"))
+    with capture_logs() as lines:
+        consume(lambda: increase(EVENTS_CONSUMED).get(("payment.completed", "duplicate")))
+    (line,) = [line for line in lines if line["event"] == "message_id_used_twice"]
+    assert (line["log_level"], line["message_id"]) == ("warning", "m-1")
+    assert "another" not in str(line)
+    assert effects_written() == 1
+
+
+def test_a_copy_with_the_same_body_is_no_warning(rabbit, effects, consume, increase):
+    payment = a_payment()
+    for _ in range(2):
+        send(rabbit, payment)
+    with capture_logs() as lines:
+        consume(lambda: increase(EVENTS_CONSUMED).get(("payment.completed", "duplicate")))
+    assert [line for line in lines if line["log_level"] == "warning"] == []
+
+
 def test_an_effect_that_fails_leaves_nothing_and_is_tried_again(rabbit, monkeypatch, consume):
     tries = []
 
@@ -94,7 +124,7 @@ def test_an_effect_that_fails_leaves_nothing_and_is_tried_again(rabbit, monkeypa
 
     monkeypatch.setitem(handlers.HANDLERS, "payment.completed", fails_twice)
     send(rabbit)
-    consume(lambda: InboxMessage.objects.mongo_count_documents({"_id": "m-1"}) == 1)
+    consume(lambda: InboxMessage.objects.mongo_count_documents({"_id": "payment.completed:m-1"}) == 1)
     assert len(tries) == 3
     assert effects_written() == 1
 
@@ -256,7 +286,9 @@ def test_a_stop_finishes_the_message_in_hand_and_gives_the_others_back(rabbit, m
     send(rabbit, a_payment(bookingId=str(ObjectId()), transactionId="first"), type="payment.completed", message_id="0")
     consuming = Consumer(Subscription(rabbit, topology(), prefetch=10), topology(), threads=2)
     go_on.set()
-    eventually(lambda: works(consuming) and InboxMessage.objects.mongo_count_documents({"_id": "0"}) == 1)
+    eventually(
+        lambda: works(consuming) and InboxMessage.objects.mongo_count_documents({"_id": "payment.completed:0"}) == 1
+    )
     began.clear()
     go_on.clear()
     for number in (1, 2, 3):
@@ -267,7 +299,7 @@ def test_a_stop_finishes_the_message_in_hand_and_gives_the_others_back(rabbit, m
 
     threading.Timer(0.3, go_on.set).start()
     consuming.stop(10)
-    assert InboxMessage.objects.mongo_count_documents({"_id": {"$in": ["1", "2", "3"]}}) == 1
+    assert InboxMessage.objects.mongo_count_documents({"_id": {"$in": [f"payment.completed:{n}" for n in "123"]}}) == 1
     eventually(lambda: message_count(rabbit, topology().queue) == 2)
 
 
