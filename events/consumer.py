@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ ATTEMPT, REASON, DIED_AT, EXCHANGE, ROUTING_KEY = (
     "x-origin-routing-key",
 )
 UNKNOWN = "unknown"  # what a message of no type of ours is counted as
+PLAIN_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 CONFLICT_SECONDS = 1.0  # then the retry queue waits better, and the worker is free for other bookings
 
 
@@ -84,7 +86,12 @@ class Event:
     @property
     def names(self) -> dict[str, str]:
         """What a log line calls it by."""
-        return {"type": self.type, "message_id": self.id, "aggregate_id": self.aggregate_id}
+        return {"type": self.type, "message_id": loggable(self.id), "aggregate_id": self.aggregate_id}
+
+
+def loggable(name: str) -> str:
+    """`name` if it looks like an id, else a hash that finds it again: what others send may be a person, or a line."""
+    return name if not name or PLAIN_ID.fullmatch(name) else f"sha256:{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def show_counters() -> None:
@@ -122,11 +129,11 @@ def parse(body: bytes) -> Any:
     """The JSON in `body`, numbers with a fraction as Decimal.
 
     Raises:
-        BrokenMessageError: it is none, or holds a number JSON does not know.
+        BrokenMessageError: it is none, or holds a number that JSON does not know or that is past all bounds.
     """
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise BrokenMessageError("not JSON") from error
 
 
@@ -301,6 +308,10 @@ class Consumer:
         except BrokenMessageError as broken:
             self._settle(delivery, delivery.type, Verdict(Fate.DEAD, str(broken)))
             return
+        except Exception as error:
+            log.exception("message_not_read", message_id=loggable(delivery.message_id))
+            self._settle(delivery, delivery.type, Verdict(Fate.DEAD, type(error).__name__))
+            return
         self._held.append((delivery, event))
         if not self._database_down:
             self._hand_out()
@@ -322,8 +333,9 @@ class Consumer:
         known = type if type in CONSUMED_BY_NAME else UNKNOWN
         metrics.EVENTS_CONSUMED.labels(known, fate.value).inc()
         if verdict.reason:
-            facts = {"type": known, "fate": fate.value, "reason": verdict.reason, "message_id": delivery.message_id}
-            log.warning("event_failed", **facts, requestId=delivery.correlation_id)
+            facts = {"type": known, "fate": fate.value, "reason": verdict.reason}
+            names = {"message_id": loggable(delivery.message_id), "requestId": loggable(delivery.correlation_id)}
+            log.warning("event_failed", **facts, **names)
 
     def stop(self, seconds: float) -> None:
         """Ask for no more, let each worker finish the message in hand, settle those, close."""

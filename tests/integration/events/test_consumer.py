@@ -200,6 +200,8 @@ POISON = {
         "schema: data.data.bookingId breaks 'pattern'",
     ),
     "1 MB": (b" " * 1_000_000, "larger than 64 KB"),
+    "a number past all bounds": (b'{"a": 1e99999999999999999999}', "not JSON"),
+    "an event's name nested deep": (b'{"event":' + b"[" * 900 + b"]" * 900 + b"}", "schema: data breaks 'required'"),
 }
 
 
@@ -241,6 +243,30 @@ def test_what_cannot_be_stored_or_shown_as_it_is_is_dead_at_once(rabbit, consume
 def test_a_payment_in_rupees_passes(rabbit, effects, consume):
     send(rabbit, a_payment(currency="INR", amount=677.10, paidAt="2099-12-31T23:59:59Z", method="कार्ड"))
     consume(lambda: len(effects) == 1)
+
+
+def test_whatever_reading_a_message_raises_it_is_dead_and_the_next_goes_through(rabbit, effects, consume, monkeypatch):
+    def breaks_for_one(body):
+        if body == b"poison":
+            raise ZeroDivisionError
+        return json.loads(body)
+
+    monkeypatch.setattr(consumer, "parse", breaks_for_one)
+    send(rabbit, body=b"poison")
+    send(rabbit)
+    consume(lambda: len(effects) == 1 and message_count(rabbit, topology().dead_queue) == 1)
+    assert dead_letter(rabbit).headers["x-reason"] == "ZeroDivisionError"
+
+
+def test_log_lines_hold_no_text_of_a_sender(rabbit, consume, effects):
+    forged = "Asha Rao\n23:00:00 ERROR forged line \x1b[31m"
+    send(rabbit, body=b"not JSON", message_id=forged, correlation_id=forged)
+    send(rabbit, message_id=forged, correlation_id=forged)
+    with capture_logs() as lines:
+        consume(lambda: len(effects) == 1 and message_count(rabbit, topology().dead_queue) == 1)
+    assert {line["event"] for line in lines} == {"event_failed", "event_handled"}
+    assert "Asha" not in str(lines)
+    assert all(line["message_id"].startswith("sha256:") for line in lines)
 
 
 def test_an_unknown_type_is_dead_at_once(rabbit, effects, consume, increase):
