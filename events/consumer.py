@@ -30,7 +30,7 @@ from booking_service.djongo import transaction
 from booking_service.djongo.errors import is_unreachable
 from booking_service.operations import metrics
 
-from .broker import Delivery, Subscription, Topology
+from .broker import Delivery, Subscription, Topology, text
 from .exceptions import AlreadyDoneError, BrokenMessageError
 from .handlers import HANDLERS, REFUSED
 from .repositories import database_answers, inbox_add
@@ -101,7 +101,7 @@ def show_counters() -> None:
 
 # --- one message ---------------------------------------------------------------------------------------------------
 def receive(delivery: Delivery) -> Event:
-    """Check size, JSON, type and schema.
+    """Check size, JSON, type, where it was published, and schema.
 
     Raises:
         BrokenMessageError: any of them is wrong; says which.
@@ -113,6 +113,8 @@ def receive(delivery: Delivery) -> Event:
     contract = CONSUMED_BY_NAME.get(delivery.type or str(named))
     if contract is None:
         raise BrokenMessageError("unknown type")
+    if origin(delivery) != (contract.exchange, contract.name):
+        raise BrokenMessageError("not from its exchange")
     if violation := contract.violation(body):
         raise BrokenMessageError(f"schema: {violation}")
     digest = hashlib.sha256(delivery.body).hexdigest()
@@ -196,11 +198,11 @@ def settle(subscription: Subscription, topology: Topology, delivery: Delivery, v
     Raises:
         BrokerUnavailableError: it comes again, and finds its inbox row if it took effect.
     """
-    attempt = attempt_of(delivery)
+    attempt = min(attempt_of(delivery), len(topology.retry_queues))
     if verdict.fate in (Fate.DONE, Fate.DUPLICATE):
         subscription.settled(delivery)
         return verdict.fate
-    headers = {REASON: verdict.reason, ATTEMPT: attempt + 1, **origin(delivery)}
+    headers = {REASON: verdict.reason, ATTEMPT: attempt + 1, **origin_headers(delivery)}
     if verdict.fate is Fate.RETRY and attempt < len(topology.retry_queues):
         subscription.move(delivery, topology.retry_queues[attempt], headers)
         return Fate.RETRY
@@ -210,17 +212,28 @@ def settle(subscription: Subscription, topology: Topology, delivery: Delivery, v
 
 def attempt_of(delivery: Delivery) -> int:
     """How often the message has failed before; 0 for nonsense in the header."""
-    attempt = delivery.headers.get(ATTEMPT, 0)
+    attempt = 0 if delivery.exchange else delivery.headers.get(ATTEMPT, 0)
     return attempt if isinstance(attempt, int) and attempt >= 0 else 0
 
 
-def origin(delivery: Delivery) -> dict[str, str]:
-    """Where the message was first published; a copy from a retry queue carries it, its own exchange is nameless."""
-    headers = delivery.headers
-    return {
-        EXCHANGE: headers.get(EXCHANGE, delivery.exchange),
-        ROUTING_KEY: headers.get(ROUTING_KEY, delivery.routing_key),
-    }
+def origin(delivery: Delivery) -> tuple[str, str]:
+    """The exchange that the message was first published to, and its routing key.
+
+    The exchange of a copy is nameless, and nobody but us publishes to our queues through that one: there our headers
+    count. What came through another exchange can have them from anybody.
+    """
+    if delivery.exchange:
+        return delivery.exchange, text(delivery.routing_key)
+    match delivery.headers.get("x-death"):  # what the broker noted when it moved the message
+        case [{"exchange": str(exchange), "routing-keys": [str(routing_key), *_]}, *_] if exchange:
+            return exchange, routing_key
+    return text(delivery.headers.get(EXCHANGE)), text(delivery.headers.get(ROUTING_KEY))
+
+
+def origin_headers(delivery: Delivery) -> dict[str, str]:
+    """What a copy carries of where the message was first published."""
+    exchange, routing_key = origin(delivery)
+    return {EXCHANGE: exchange, ROUTING_KEY: routing_key}
 
 
 # --- many messages -------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """events.consumer: each message takes effect once, and ends where it should."""
 
 import json
+import struct
 from contextlib import suppress
 from decimal import Decimal
 from threading import Event as Flag
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -18,7 +20,17 @@ from events.broker import Subscription, short_channel
 from events.consumer import Consumer
 from events.models import InboxMessage
 from events.topology import topology
-from tests.integration.events.rabbit import a_payment, dead_letter, eventually, message_count, put, send
+from tests.integration.events.rabbit import (
+    Raw,
+    a_payment,
+    dead_letter,
+    eventually,
+    headers_of,
+    message_count,
+    put,
+    send,
+    writing_raw,
+)
 
 pytestmark = pytest.mark.broker
 
@@ -34,6 +46,14 @@ def effects(monkeypatch):
 
     monkeypatch.setitem(handlers.HANDLERS, "payment.completed", effect)
     return seen
+
+
+def nested(depth):
+    """Encoded headers of tables in tables."""
+    table = b""
+    for _ in range(depth):
+        table = b"\x01xF" + struct.pack(">I", len(table)) + table
+    return {"x": Raw(b"F" + struct.pack(">I", len(table)) + table)}
 
 
 def works(consuming):
@@ -245,6 +265,48 @@ def test_a_payment_in_rupees_passes(rabbit, effects, consume):
     consume(lambda: len(effects) == 1)
 
 
+STRANGE: dict[str, dict[str, Any]] = {
+    "an attempt past what can be counted": {"headers": {"x-attempt": 2**63 - 1}},
+    "an attempt that is none": {"headers": {"x-attempt": {"a": [None]}}},
+    "a double past what can be copied": {"headers": {"x": Raw(b"d" + struct.pack(">d", 1e300))}},
+    "an instant past all calendars": {"headers": {"x": Raw(b"T" + struct.pack(">Q", 2**62))}},
+    "a header of no UTF-8": {"headers": {b"\xff": 1}},
+    "headers as large as a frame": {"headers": {"x": "a" * 130_850}},
+    "headers without end": {"headers": nested(1200)},
+    "an origin that is none": {"headers": {"x-origin-exchange": [1], "x-reason": 5, "x-died-at": {}}},
+    "a copy for ourselves": {"headers": {"CC": ["payment.completed"], "BCC": ["payment.failed"]}},
+    "a request id of no UTF-8": {"correlation_id": b"\xff\xfe"},
+    "a content type of no UTF-8": {"content_type": b"\xff", "app_id": b"\xff"},
+    "a timestamp past all calendars": {"timestamp": 2**63},
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_strange_properties_travel_no_further_and_hold_nobody_up(rabbit, effects, consume, increase, strange):
+    with writing_raw():
+        send(rabbit, body=b"not JSON", message_id="strange", **STRANGE[strange])
+        send(rabbit, message_id="m-1", **STRANGE[strange])
+    send(rabbit, message_id="m-2")
+    consume(lambda: len(effects) == 2 and message_count(rabbit, topology().dead_queue) == 1)
+    letter = dead_letter(rabbit)
+    assert (letter.body, letter.message_id) == (b"not JSON", "strange")
+    assert headers_of(letter) == {
+        "x-reason": "not JSON",
+        "x-attempt": 1,
+        "x-died-at": letter.headers["x-died-at"],
+        "x-origin-exchange": "payment.events",
+        "x-origin-routing-key": "payment.completed",
+    }
+    assert increase(EVENTS_CONSUMED)["payment.completed", "dead"] == 1
+
+
+def test_ids_of_no_utf_8_are_none(rabbit, effects, consume):
+    send(rabbit, type="payment.completed", message_id=b"\xff")
+    consume(lambda: len(effects) == 1)
+    (row,) = InboxMessage.objects.mongo_find({"type": "payment.completed"})
+    assert row["_id"].startswith("payment.completed:sha256:")
+
+
 def test_whatever_reading_a_message_raises_it_is_dead_and_the_next_goes_through(rabbit, effects, consume, monkeypatch):
     def breaks_for_one(body):
         if body == b"poison":
@@ -256,6 +318,32 @@ def test_whatever_reading_a_message_raises_it_is_dead_and_the_next_goes_through(
     send(rabbit)
     consume(lambda: len(effects) == 1 and message_count(rabbit, topology().dead_queue) == 1)
     assert dead_letter(rabbit).headers["x-reason"] == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"x-origin-exchange": "payment.events", "x-origin-routing-key": "payment.completed"}]
+)
+def test_a_payment_that_came_by_the_notifications_exchange_is_dead(rabbit, effects, consume, headers):
+    body = {"event": "payment.completed", "data": a_payment(), "timestamp": "2026-11-22T10:00:00Z", "service": "p"}
+    content = json.dumps(body).encode()
+    put(rabbit, "notification.events", "notification.sent", content, type="payment.completed", headers=headers)
+    consume(lambda: message_count(rabbit, topology().dead_queue) == 1)
+    letter = dead_letter(rabbit)
+    assert letter.headers["x-reason"] == "not from its exchange"
+    assert letter.headers["x-origin-exchange"] == "notification.events"
+    assert effects == []
+
+
+def test_a_failure_that_came_by_the_key_of_a_payment_is_dead(rabbit, consume):
+    body = {
+        "event": "payment.failed",
+        "data": {"bookingId": str(ObjectId())},
+        "timestamp": "2026-11-22T10:00:00Z",
+        "service": "p",
+    }
+    put(rabbit, "payment.events", "payment.completed", json.dumps(body).encode(), type="payment.failed")
+    consume(lambda: message_count(rabbit, topology().dead_queue) == 1)
+    assert dead_letter(rabbit).headers["x-reason"] == "not from its exchange"
 
 
 def test_log_lines_hold_no_text_of_a_sender(rabbit, consume, effects):
