@@ -20,8 +20,8 @@ from booking_service.api.admin_filters import DeclaredFilters
 
 from .models import InboxMessage, OutboxEvent, Status
 from .receivers import REQUEST_REFUND, SEND_NOTIFICATION
-from .repositories import outbox_retry
-from .schemas import CONSUMED, PUBLISHED
+from .repositories import inbox_key, outbox_retry
+from .schemas import CONSUMED, CONSUMED_BY_NAME, PUBLISHED
 
 COLOURS = {Status.WAITING: "warning", Status.SENT: "success", Status.DEAD: "danger"}
 RETRY_PERMISSION = "events.change_outboxevent"
@@ -158,7 +158,8 @@ class InboxMessageAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[InboxMessage], search_term: str
     ) -> tuple[QuerySet[InboxMessage], bool]:
         term = search_term.strip()
-        return (queryset.filter(_id=term) if term else queryset), False
+        keys = [term, *(inbox_key(name, term) for name in CONSUMED_BY_NAME)]
+        return (queryset.filter(_id__in=keys) if term else queryset), False
 
 
 def duration(seconds: float) -> str:

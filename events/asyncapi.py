@@ -17,8 +17,10 @@ same bytes, and is to be counted once. First copies of one booking's events come
 The id of the request that an event came from is both AMQP's `correlation_id` and a header of that name. What others
 send may have it as AMQP's `correlation_id`: then our log lines bear it.
 
-What this service consumes takes effect once for each `message_id`; without one, once for each body. A message of more
-than 64 KB, that is no JSON, of an unknown type or that breaks its schema goes to the dead queue at once."""
+What this service consumes takes effect once for each type and `message_id`; without one, once for each body. A message
+of more than 64 KB, that is no JSON, of an unknown type, not published to its exchange with its type as the routing key,
+or that breaks its schema goes to the dead queue at once. So does an amount of more than two decimals or in another
+currency than INR, and an instant before 2000 or after 2100. Headers are not read, and go no further."""
 
 CORRELATION_ID = "correlation_id"
 HEADERS: Document = {

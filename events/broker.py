@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import pika
+import pika.data
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
@@ -39,12 +41,27 @@ CLOSE_SECONDS = 1
 CONFIRM_SECONDS = 10  # shorter than an outbox lease, so a batch is given up while it is still ours
 UNLIMITED_DELIVERIES = 2_000_000_000  # for the dead queue: looking at a dead letter must not lose it
 PERSISTENT = 2
-BROKER_HEADERS = ("x-death", "x-first-death", "x-last-death", "x-delivery-count", "x-acquired-count")
-COPIED_PROPERTIES = ("content_type", "content_encoding", "correlation_id", "message_id", "timestamp", "type", "app_id")
+COPIED_TEXTS = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id")
 # The middle one, of a broker that accepts a connection and then says nothing, is no AMQPError.
 CONNECTION_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it narrates every connection; what fails is logged by who called
+
+
+def decode_table(encoded: bytes, offset: int, *, strictly: Any = pika.data.decode_table) -> tuple[dict[Any, Any], int]:
+    """What pika reads headers with, patched: a table that it cannot read is empty.
+
+    pika raises where one header is past Python's calendar, or nested without end; that would close the connection each
+    time the message comes.
+    """
+    try:
+        table: tuple[dict[Any, Any], int] = strictly(encoded, offset)
+    except Exception:  # noqa: BLE001 - whatever it is, the size of a table stands before it
+        return {}, offset + 4 + struct.unpack_from(">I", encoded, offset)[0]
+    return table
+
+
+pika.data.decode_table = decode_table
 
 
 class BrokerUnavailableError(Exception):
@@ -104,24 +121,25 @@ class Delivery:
 
     @property
     def message_id(self) -> str:
-        return self.properties.message_id or ""
+        return text(self.properties.message_id)
 
     @property
     def type(self) -> str:
-        return self.properties.type or ""
+        return text(self.properties.type)
 
     @property
     def correlation_id(self) -> str:
-        return self.properties.correlation_id or ""
+        return text(self.properties.correlation_id)
 
     @property
-    def headers(self) -> dict[str, Any]:
-        return own_headers(self.properties)
+    def headers(self) -> dict[Any, Any]:
+        """As they came: names and values may be anything."""
+        return self.properties.headers or {}
 
 
-def own_headers(properties: BasicProperties) -> dict[str, Any]:
-    """The headers that a publisher wrote, without the broker's: those would tell of the copy's past, not of its own."""
-    return {name: value for name, value in (properties.headers or {}).items() if not name.startswith(BROKER_HEADERS)}
+def text(value: object) -> str:
+    """`value`, or "" for what is no text: pika hands on as bytes what is no UTF-8."""
+    return value if isinstance(value, str) else ""
 
 
 # --- topology ------------------------------------------------------------------------------------------------------
@@ -549,7 +567,7 @@ class Subscription(ProcessBound):
             del self._unacked[tag]
 
     def move(self, delivery: Delivery, queue: str, headers: Mapping[str, Any]) -> None:
-        """Put a copy with `headers` added into `queue`, confirmed; then the message is settled.
+        """Put a copy with `headers` and no others into `queue`, confirmed; then the message is settled.
 
         Raises:
             BrokerUnavailableError: the copy was not confirmed; the message stays unsettled and comes again.
@@ -588,13 +606,13 @@ def publish_copy(
 ) -> None:
     """Put a copy of a message into `queue`; returns when the broker has it. `channel` has confirms on.
 
+    Of the message's own headers none is kept: `CC` would send the copy elsewhere too, others may be past encoding.
+
     Raises:
         pika.exceptions.AMQPError: it was refused, returned, or the connection is gone.
     """
-    copy = pika.BasicProperties(**{name: getattr(properties, name) for name in COPIED_PROPERTIES})
-    copy.delivery_mode = PERSISTENT
-    together = {**own_headers(properties), **headers}
-    copy.headers = {name: value for name, value in together.items() if value is not None}
+    copy = pika.BasicProperties(**{name: text(getattr(properties, name)) or None for name in COPIED_TEXTS})
+    copy.delivery_mode, copy.timestamp, copy.headers = PERSISTENT, properties.timestamp, dict(headers)
     channel.basic_publish("", queue, body, properties=copy, mandatory=True)
 
 
@@ -603,11 +621,12 @@ def walk_dead(
     url: str,
     topology: Topology,
     choose: Callable[[Delivery], bool],
-    headers: Mapping[str, Any] | None,
+    headers: Callable[[Delivery], Mapping[str, Any]] | None,
     *,
     limit: int,
 ) -> int:
-    """Look at dead messages, each once, until `limit` are chosen; put those back with `headers`; returns how many.
+    """Look at dead messages, each once, until `limit` are chosen; put those back, each with its `headers` and no
+    others; returns how many.
 
     A message leaves the dead queue only after the copy is confirmed; the others stay, in their order. With None for
     `headers` all stay.
@@ -626,7 +645,7 @@ def walk_dead(
                 continue
             chosen += 1
             if headers is not None:
-                publish_copy(channel, topology.queue, delivery.body, delivery.properties, headers)
+                publish_copy(channel, topology.queue, delivery.body, delivery.properties, headers(delivery))
                 channel.basic_ack(delivery.tag)
         return chosen  # closing the channel gives the others back
 

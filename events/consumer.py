@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -29,8 +30,8 @@ from booking_service.djongo import transaction
 from booking_service.djongo.errors import is_unreachable
 from booking_service.operations import metrics
 
-from .broker import Delivery, Subscription, Topology
-from .exceptions import BrokenMessageError
+from .broker import Delivery, Subscription, Topology, text
+from .exceptions import AlreadyDoneError, BrokenMessageError
 from .handlers import HANDLERS, REFUSED
 from .repositories import database_answers, inbox_add
 from .schemas import CONSUMED_BY_NAME
@@ -45,8 +46,8 @@ ATTEMPT, REASON, DIED_AT, EXCHANGE, ROUTING_KEY = (
     "x-origin-exchange",
     "x-origin-routing-key",
 )
-LONGEST_MESSAGE_ID = 255
 UNKNOWN = "unknown"  # what a message of no type of ours is counted as
+PLAIN_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 CONFLICT_SECONDS = 1.0  # then the retry queue waits better, and the worker is free for other bookings
 
 
@@ -76,6 +77,7 @@ class Event:
     type: str
     facts: Mapping[str, Any]
     correlation_id: str
+    digest: str = ""
 
     @property
     def aggregate_id(self) -> str:
@@ -84,11 +86,12 @@ class Event:
     @property
     def names(self) -> dict[str, str]:
         """What a log line calls it by."""
-        return {"type": self.type, "message_id": self.id, "aggregate_id": self.aggregate_id}
+        return {"type": self.type, "message_id": loggable(self.id), "aggregate_id": self.aggregate_id}
 
 
-class AlreadyDoneError(Exception):
-    """The message took effect before; raised to leave the transaction, which its duplicate key has ended."""
+def loggable(name: str) -> str:
+    """`name` if it looks like an id, else a hash that finds it again: what others send may be a person, or a line."""
+    return name if not name or PLAIN_ID.fullmatch(name) else f"sha256:{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def show_counters() -> None:
@@ -98,7 +101,7 @@ def show_counters() -> None:
 
 # --- one message ---------------------------------------------------------------------------------------------------
 def receive(delivery: Delivery) -> Event:
-    """Check size, JSON, type and schema.
+    """Check size, JSON, type, where it was published, and schema.
 
     Raises:
         BrokenMessageError: any of them is wrong; says which.
@@ -110,13 +113,17 @@ def receive(delivery: Delivery) -> Event:
     contract = CONSUMED_BY_NAME.get(delivery.type or str(named))
     if contract is None:
         raise BrokenMessageError("unknown type")
+    if origin(delivery) != (contract.exchange, contract.name):
+        raise BrokenMessageError("not from its exchange")
     if violation := contract.violation(body):
         raise BrokenMessageError(f"schema: {violation}")
+    digest = hashlib.sha256(delivery.body).hexdigest()
     return Event(
-        id=delivery.message_id[:LONGEST_MESSAGE_ID] or f"sha256:{hashlib.sha256(delivery.body).hexdigest()}",
+        id=delivery.message_id or f"sha256:{digest}",
         type=contract.name,
         facts=body["data"],
         correlation_id=delivery.correlation_id,
+        digest=digest,
     )
 
 
@@ -124,11 +131,11 @@ def parse(body: bytes) -> Any:
     """The JSON in `body`, numbers with a fraction as Decimal.
 
     Raises:
-        BrokenMessageError: it is none, or holds a number JSON does not know.
+        BrokenMessageError: it is none, or holds a number that JSON does not know or that is past all bounds.
     """
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise BrokenMessageError("not JSON") from error
 
 
@@ -145,7 +152,9 @@ def take_effect(event: Event) -> Verdict:
     bind_request_id(event.correlation_id)
     try:
         transaction.run_within(CONFLICT_SECONDS, _effect_and_inbox_row, event)
-    except AlreadyDoneError:
+    except AlreadyDoneError as done:
+        if done.digest not in ("", event.digest):
+            log.warning("message_id_used_twice", **event.names)
         return Verdict(Fate.DUPLICATE)
     except BrokenMessageError as broken:
         return Verdict(Fate.DEAD, str(broken))
@@ -178,8 +187,7 @@ def failed(event: Event, error: Exception) -> Verdict:
 
 
 def _effect_and_inbox_row(event: Event) -> None:
-    if not inbox_add(event.id, type=event.type, correlation_id=event.correlation_id):
-        raise AlreadyDoneError
+    inbox_add(event.id, type=event.type, correlation_id=event.correlation_id, digest=event.digest)
     HANDLERS[event.type](event.facts)
 
 
@@ -190,11 +198,11 @@ def settle(subscription: Subscription, topology: Topology, delivery: Delivery, v
     Raises:
         BrokerUnavailableError: it comes again, and finds its inbox row if it took effect.
     """
-    attempt = attempt_of(delivery)
+    attempt = min(attempt_of(delivery), len(topology.retry_queues))
     if verdict.fate in (Fate.DONE, Fate.DUPLICATE):
         subscription.settled(delivery)
         return verdict.fate
-    headers = {REASON: verdict.reason, ATTEMPT: attempt + 1, **origin(delivery)}
+    headers = {REASON: verdict.reason, ATTEMPT: attempt + 1, **origin_headers(delivery)}
     if verdict.fate is Fate.RETRY and attempt < len(topology.retry_queues):
         subscription.move(delivery, topology.retry_queues[attempt], headers)
         return Fate.RETRY
@@ -204,26 +212,43 @@ def settle(subscription: Subscription, topology: Topology, delivery: Delivery, v
 
 def attempt_of(delivery: Delivery) -> int:
     """How often the message has failed before; 0 for nonsense in the header."""
-    attempt = delivery.headers.get(ATTEMPT, 0)
+    attempt = 0 if delivery.exchange else delivery.headers.get(ATTEMPT, 0)
     return attempt if isinstance(attempt, int) and attempt >= 0 else 0
 
 
-def origin(delivery: Delivery) -> dict[str, str]:
-    """Where the message was first published; a copy from a retry queue carries it, its own exchange is nameless."""
-    headers = delivery.headers
-    return {
-        EXCHANGE: headers.get(EXCHANGE, delivery.exchange),
-        ROUTING_KEY: headers.get(ROUTING_KEY, delivery.routing_key),
-    }
+def origin(delivery: Delivery) -> tuple[str, str]:
+    """The exchange that the message was first published to, and its routing key.
+
+    The exchange of a copy is nameless, and nobody but us publishes to our queues through that one: there our headers
+    count. What came through another exchange can have them from anybody.
+    """
+    if delivery.exchange:
+        return delivery.exchange, text(delivery.routing_key)
+    match delivery.headers.get("x-death"):  # what the broker noted when it moved the message
+        case [{"exchange": str(exchange), "routing-keys": [str(routing_key), *_]}, *_] if exchange:
+            return exchange, routing_key
+    return text(delivery.headers.get(EXCHANGE)), text(delivery.headers.get(ROUTING_KEY))
+
+
+def origin_headers(delivery: Delivery) -> dict[str, str]:
+    """What a copy carries of where the message was first published."""
+    exchange, routing_key = origin(delivery)
+    return {EXCHANGE: exchange, ROUTING_KEY: routing_key}
 
 
 # --- many messages -------------------------------------------------------------------------------------------------
+class WorkerBrokeError(RuntimeError):
+    """A worker's thread ended by what nobody foresaw; the log says by what."""
+
+
 class Worker(threading.Thread):
     """Handles messages one after the other. After `stop` it finishes the one in hand and starts none."""
 
-    def __init__(self, number: int, finished: Callable[[Delivery, Event, Verdict], None]) -> None:
+    def __init__(
+        self, number: int, finished: Callable[[Delivery, Event, Verdict], None], broke: Callable[[], None]
+    ) -> None:
         super().__init__(name=f"consumer-{number}", daemon=True)
-        self._finished = finished
+        self._finished, self._broke = finished, broke
         self._waiting: SimpleQueue[tuple[Delivery, Event] | None] = SimpleQueue()
         self._stopping = False
 
@@ -235,6 +260,13 @@ class Worker(threading.Thread):
         self._waiting.put(None)
 
     def run(self) -> None:
+        try:
+            self._handle_messages()
+        except BaseException:
+            log.exception("worker_broke")
+            self._broke()
+
+    def _handle_messages(self) -> None:
         while (work := self._waiting.get()) and not self._stopping:
             delivery, event = work
             began = monotonic()
@@ -251,8 +283,8 @@ class Consumer:
         self._subscription, self._topology = subscription, topology
         self._done: SimpleQueue[tuple[Delivery, Event, Verdict]] = SimpleQueue()
         self._held: deque[tuple[Delivery, Event]] = deque()  # while the database is away
-        self._database_down = self._woken = False
-        self._workers = [Worker(number, self._finished) for number in range(threads)]
+        self._database_down = self._woken = self._broken = False
+        self._workers = [Worker(number, self._finished, self._broke) for number in range(threads)]
         for worker in self._workers:
             worker.start()
 
@@ -262,16 +294,23 @@ class Consumer:
             self._woken = True
             self._subscription.wake()
 
+    def _broke(self) -> None:
+        self._broken = True
+        self._subscription.wake()
+
     def work(self, seconds: float) -> None:
         """Take in what came within `seconds`, settle what is finished.
 
         Raises:
             BrokerUnavailableError: make a new subscription; what was in hand comes again.
+            WorkerBrokeError: end the process; half a consumer would go unnoticed.
         """
         for delivery in self._subscription.poll(seconds):
             self._take_in(delivery)
         self._settle_finished()
         self._subscription.ack_settled()
+        if self._broken:
+            raise WorkerBrokeError
         if self._held and database_answers():
             self._database_down = False
             self._hand_out()
@@ -281,6 +320,10 @@ class Consumer:
             event = receive(delivery)
         except BrokenMessageError as broken:
             self._settle(delivery, delivery.type, Verdict(Fate.DEAD, str(broken)))
+            return
+        except Exception as error:
+            log.exception("message_not_read", message_id=loggable(delivery.message_id))
+            self._settle(delivery, delivery.type, Verdict(Fate.DEAD, type(error).__name__))
             return
         self._held.append((delivery, event))
         if not self._database_down:
@@ -303,8 +346,9 @@ class Consumer:
         known = type if type in CONSUMED_BY_NAME else UNKNOWN
         metrics.EVENTS_CONSUMED.labels(known, fate.value).inc()
         if verdict.reason:
-            facts = {"type": known, "fate": fate.value, "reason": verdict.reason, "message_id": delivery.message_id}
-            log.warning("event_failed", **facts, requestId=delivery.correlation_id)
+            facts = {"type": known, "fate": fate.value, "reason": verdict.reason}
+            names = {"message_id": loggable(delivery.message_id), "requestId": loggable(delivery.correlation_id)}
+            log.warning("event_failed", **facts, **names)
 
     def stop(self, seconds: float) -> None:
         """Ask for no more, let each worker finish the message in hand, settle those, close."""

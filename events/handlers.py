@@ -17,12 +17,15 @@ from .exceptions import BrokenMessageError
 
 Facts = Mapping[str, Any]
 
+FIRST_YEAR, LAST_YEAR = 2000, 2100  # in any zone other code can compute with these
+PAISA = Decimal("0.01")
+
 
 def payment_completed(facts: Facts) -> None:
     payments.payment_completed(
         booking_id=ObjectId(facts["bookingId"]),
         transaction_id=facts["transactionId"],
-        amount=Decimal(facts["amount"]),
+        amount=rupees(facts["amount"]),
         method=facts.get("method"),
         paid_at=instant(facts.get("paidAt")),
     )
@@ -49,7 +52,7 @@ def payment_failed(facts: Facts) -> None:
 def payment_refunded(facts: Facts) -> None:
     payments.payment_refunded(
         booking_id=ObjectId(facts["bookingId"]),
-        amount=Decimal(facts["amount"]),
+        amount=rupees(facts["amount"]),
         transaction_id=facts.get("transactionId") or "",
         refunded_at=instant(facts.get("refundedAt")),
     )
@@ -77,12 +80,29 @@ def instant(text: str | None) -> datetime | None:
     """The instant that `text` names, in UTC; the contract has checked its shape.
 
     Raises:
-        BrokenMessageError: no such day or time.
+        BrokenMessageError: no such day or time, or one that no visit is paid at.
     """
+    if text is None:
+        return None
     try:
-        return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+        named = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise BrokenMessageError("no such instant") from error
+    if not FIRST_YEAR <= named.year <= LAST_YEAR:
+        raise BrokenMessageError("no such instant")
+    return named
+
+
+def rupees(amount: Decimal | int) -> Decimal:
+    """`amount`, which the contract has checked to be a number, as money.
+
+    Raises:
+        BrokenMessageError: it has a fraction of a paisa, which rounding would hide.
+    """
+    exact = Decimal(amount)
+    if exact != exact.quantize(PAISA):
+        raise BrokenMessageError("amount of more than two decimals")
+    return exact
 
 
 HANDLERS: dict[str, Callable[[Facts], None]] = {

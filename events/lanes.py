@@ -17,7 +17,7 @@ from django.db import DatabaseError
 from . import depth
 from .backoff import backoff_seconds
 from .broker import BrokerUnavailableError, Subscription
-from .consumer import Consumer
+from .consumer import Consumer, WorkerBrokeError
 from .models import Lane
 from .repositories import outbox_changes
 from .topology import topology
@@ -116,7 +116,11 @@ def drain(step: Callable[[], int], woken: threading.Event, stopping: threading.E
 
 
 def consume_until(stopping: threading.Event) -> None:
-    """Consume, subscribing again whenever the broker or the queue went away, until told to stop."""
+    """Consume, subscribing again whenever the broker or the queue went away, until told to stop.
+
+    Raises:
+        WorkerBrokeError: half a consumer would go unnoticed.
+    """
     failures = 0
     while not stopping.is_set():
         try:
@@ -134,6 +138,7 @@ def consume(subscription: Subscription, stopping: threading.Event) -> None:
 
     Raises:
         BrokerUnavailableError: the subscription is gone.
+        WorkerBrokeError: what the worker had in hand comes again, to another process.
     """
     consumer = Consumer(subscription, topology(), threads=settings.EVENTS_CONSUMER_THREADS)
     look_at = monotonic()
@@ -144,7 +149,7 @@ def consume(subscription: Subscription, stopping: threading.Event) -> None:
                 depth.note(subscription.depths())
                 look_at = monotonic() + depth.LOOK_SECONDS
         consumer.stop(LAST_MESSAGE_SECONDS)
-    except BrokerUnavailableError:
+    except (BrokerUnavailableError, WorkerBrokeError):
         consumer.abandon(LAST_MESSAGE_SECONDS)
         subscription.close()
         raise

@@ -90,7 +90,10 @@ class OutboxEvent(Document):
 
 
 class InboxMessage(models.Model):
-    """A message whose effect is in the database: written in the effect's own transaction."""
+    """A message whose effect is in the database: written in the effect's own transaction.
+
+    Its key is the event's type and the message's id. Documents also have the `digest` of the body, for the consumer.
+    """
 
     _id = models.CharField(primary_key=True, max_length=255, verbose_name="message id")
     type = models.CharField(max_length=100)

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from .broker import Delivery, walk_dead
-from .consumer import ATTEMPT, DIED_AT, REASON, ROUTING_KEY
+from .broker import Delivery, text, walk_dead
+from .consumer import DIED_AT, REASON, ROUTING_KEY, attempt_of, origin_headers
 from .topology import topology
-
-WITHOUT_PAST = {ATTEMPT: None, REASON: None, DIED_AT: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +55,17 @@ def replay(wanted: Filter, *, dry_run: bool, limit: int) -> list[DeadLetter]:
             return True
         return False
 
-    walk_dead(settings.RABBITMQ_URL, topology(), choose, None if dry_run else WITHOUT_PAST, limit=limit)
+    walk_dead(settings.RABBITMQ_URL, topology(), choose, None if dry_run else origin_headers, limit=limit)
     return matching
 
 
 def dead_letter(delivery: Delivery) -> DeadLetter:
+    """What the headers tell; what is odd in them is as if it were not there."""
     headers = delivery.headers
     return DeadLetter(
         message_id=delivery.message_id,
-        type=delivery.type or str(headers.get(ROUTING_KEY, "")),
-        reason=str(headers.get(REASON, "returned to the queue too often")),
-        attempts=int(headers.get(ATTEMPT, 0)),
-        died_at=str(headers.get(DIED_AT, "")),
+        type=delivery.type or text(headers.get(ROUTING_KEY)),
+        reason=text(headers.get(REASON)) or "returned to the queue too often",
+        attempts=attempt_of(delivery),
+        died_at=text(headers.get(DIED_AT)),
     )

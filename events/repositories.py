@@ -8,6 +8,7 @@ outlives its lease can send a second copy, never a first one out of order.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,12 +27,13 @@ from pymongo.read_concern import ReadConcern
 from booking_service.djongo.errors import translated_errors
 from booking_service.djongo.transaction import in_transaction
 
-from .exceptions import OutsideTransactionError
+from .exceptions import AlreadyDoneError, OutsideTransactionError
 from .models import AT_ONCE, InboxMessage, Lane, OutboxEvent, Status
 
 Row = dict[str, Any]
 
 CLAIM_ATTEMPTS, CLAIM_PAUSE = 4, 0.005
+LONGEST_KEY = 255
 
 _positions = count()
 
@@ -264,16 +266,29 @@ def outbox_backlog() -> list[Backlog]:
 
 
 # --- the inbox -----------------------------------------------------------------------------------------------------
-def inbox_add(message_id: str, *, type: str, correlation_id: str) -> bool:
-    """Note in the caller's transaction that a message takes effect. False: it did before; the transaction is void."""
+def inbox_add(message_id: str, *, type: str, correlation_id: str, digest: str) -> None:
+    """Note in the caller's transaction that a message of this `type` takes effect; `digest` is that of its body.
+
+    Raises:
+        AlreadyDoneError: it did before; the transaction may be void.
+    """
     if not in_transaction():
         raise OutsideTransactionError
-    row = {"_id": message_id, "type": type, "correlationId": correlation_id[:255], "receivedAt": datetime.now(UTC)}
+    key = inbox_key(type, message_id)
+    # Rows were written under the plain id once, and count as long as they are kept.
+    if done := InboxMessage.objects.mongo_find_one({"_id": {"$in": [key, message_id]}, "type": type}):
+        raise AlreadyDoneError(done.get("digest", ""))
+    row = {"_id": key, "type": type, "correlationId": correlation_id[:255], "receivedAt": datetime.now(UTC)}
     try:
-        InboxMessage.objects.mongo_insert_one(row)
+        InboxMessage.objects.mongo_insert_one({**row, "digest": digest})
     except IntegrityError:
-        return False
-    return True
+        raise AlreadyDoneError from None
+
+
+def inbox_key(type: str, message_id: str) -> str:
+    """Ids are their senders' own: two may use the same, for events of different types."""
+    key = f"{type}:{message_id}"
+    return key if len(key) <= LONGEST_KEY else f"{type}:sha256:{hashlib.sha256(message_id.encode()).hexdigest()}"
 
 
 def database_answers() -> bool:

@@ -27,6 +27,9 @@ INSTANT: Schema = {
     "description": "ISO 8601 with an offset or Z",
 }
 RUPEES: Schema = {"type": "number", "minimum": 0, "maximum": 10_000_000, "description": "rupees, at most two decimals"}
+CURRENCY: Schema = {"type": "string", "enum": ["INR"], "description": "amounts are rupees"}
+# No controls, no marks that turn text around, no halves of a character.
+SEEN = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*$"
 STATUSES = (
     "REQUESTED SEARCHING ASSIGNED CONFIRMED EN_ROUTE IN_PROGRESS COMPLETED CANCELLED NO_SHOW FAILED".split()  # noqa: SIM905
 )
@@ -36,6 +39,11 @@ PARTIES: Schema = {"type": "string", "enum": ["PATIENT", "PROVIDER", "ADMIN", "S
 
 def text(longest: int = 200, shortest: int = 0) -> Schema:
     return {"type": "string", "minLength": shortest, "maxLength": longest}
+
+
+def plain_text(longest: int = 200, shortest: int = 0) -> Schema:
+    """Text that can be stored, and that shows as what it is."""
+    return {**text(longest, shortest), "pattern": SEEN}
 
 
 def nullable(schema: Schema) -> Schema:
@@ -162,8 +170,8 @@ PUBLISHED = (
 
 NOTIFICATION = {
     "bookingId": ID,
-    "kind": text(50, shortest=1),
-    "channel": text(50, shortest=1),
+    "kind": plain_text(50, shortest=1),
+    "channel": plain_text(50, shortest=1),
     "sentAt": INSTANT,
 }
 
@@ -174,19 +182,20 @@ CONSUMED = (
         "Money arrived for a booking.",
         {
             "bookingId": ID,
-            "transactionId": text(200, shortest=1),
+            "transactionId": plain_text(200, shortest=1),
             "amount": RUPEES,
-            "method": nullable(text(50)),
+            "currency": nullable(CURRENCY),
+            "method": nullable(plain_text(50)),
             "paidAt": nullable(INSTANT),
         },
-        optional=("method", "paidAt"),
+        optional=("currency", "method", "paidAt"),
         open=True,
     ),
     Contract(
         "payment.failed",
         PAYMENT_EXCHANGE,
         "A payment for a booking failed; the patient may try again.",
-        {"bookingId": ID, "transactionId": nullable(text(200)), "reason": nullable(text(1000))},
+        {"bookingId": ID, "transactionId": nullable(plain_text(200)), "reason": nullable(plain_text(1000))},
         optional=("transactionId", "reason"),
         open=True,
     ),
@@ -197,11 +206,12 @@ CONSUMED = (
         {
             "bookingId": ID,
             "amount": RUPEES,
-            "transactionId": nullable(text(200)),
-            "refundId": nullable(text(200)),
+            "currency": nullable(CURRENCY),
+            "transactionId": nullable(plain_text(200)),
+            "refundId": nullable(plain_text(200)),
             "refundedAt": nullable(INSTANT),
         },
-        optional=("transactionId", "refundId", "refundedAt"),
+        optional=("currency", "transactionId", "refundId", "refundedAt"),
         open=True,
     ),
     Contract(

@@ -45,9 +45,10 @@ def logging_config(*, log_format: str, level: str, log_file: str = "") -> dict[s
         "handlers": handlers,
         "root": {"handlers": list(handlers), "level": level},
         "loggers": {
-            # Django names the path of every 4xx, and a path is something that a caller typed.
+            # Django names the path of every 4xx, and the Host or Origin it refuses: what a caller typed.
             "django": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
+            "django.security": {"level": "CRITICAL"},
             # Below that it logs whole commands, with the documents in them.
             "pymongo": {"level": "WARNING"},
             # A dozen lines for every connection it opens or closes.

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import structlog
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from events import consumer
 from events.backlog import serve_metrics
@@ -24,5 +24,8 @@ class Command(BaseCommand):
         consumer.show_counters()
         serve_metrics()
         log.info("consumer_started")
-        consume_until(stopping)
+        try:
+            consume_until(stopping)
+        except consumer.WorkerBrokeError as error:
+            raise CommandError("A thread broke; the log says why.") from error
         log.info("consumer_stopped")

@@ -37,4 +37,6 @@ class Command(BaseCommand):
 
 
 def describe(letter: DeadLetter) -> str:
-    return f"{letter.message_id}  {letter.type}  died {letter.died_at or '?'}  after {letter.attempts}: {letter.reason}"
+    """One line; what a sender wrote may hold a terminal's commands."""
+    line = f"{letter.message_id}  {letter.type}  died {letter.died_at or '?'}  after {letter.attempts}: {letter.reason}"
+    return line if line.isprintable() else repr(line)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
+from unittest.mock import patch
 
 import pika
+import pika.data
 from bson import ObjectId
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -61,6 +64,25 @@ def put(url: str, exchange: str, routing_key: str, body: bytes, **properties: An
         )
 
 
+class Raw(bytes):
+    """A header's value as it is on the wire, its kind first; for what pika would not write."""
+
+
+@contextmanager
+def writing_raw() -> Iterator[None]:
+    """Within it, `Raw` values may be published."""
+    encode = pika.data.encode_value
+
+    def encode_value(pieces: list[bytes], value: Any) -> int:
+        if isinstance(value, Raw):
+            pieces.append(value)
+            return len(value)
+        return encode(pieces, value)
+
+    with patch("pika.data.encode_value", encode_value):
+        yield
+
+
 def eventually(condition: Callable[[], Any], *, seconds: float = 10, what: str = "") -> Any:
     """The first true value of `condition`; fails after `seconds`."""
     until = monotonic() + seconds
@@ -80,7 +102,7 @@ def send(
     data: dict[str, Any] | None = None,
     *,
     type: str = "payment.completed",
-    message_id: str = "m-1",
+    message_id: str | bytes = "m-1",
     body: bytes | None = None,
     **properties: Any,
 ) -> None:
@@ -88,6 +110,11 @@ def send(
     envelope = {"event": type, "data": data or a_payment(), "timestamp": "2026-11-22T10:00:00Z", "service": "payments"}
     body = json.dumps(envelope).encode() if body is None else body
     put(url, f"{type.split('.')[0]}.events", type, body, type=type, message_id=message_id, **properties)
+
+
+def headers_of(delivery: Delivery) -> dict[str, Any]:
+    """What its publisher wrote, without the broker's count of deliveries."""
+    return {name: value for name, value in delivery.headers.items() if name != "x-delivery-count"}
 
 
 def dead_letter(url: str) -> Delivery:

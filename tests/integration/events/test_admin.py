@@ -128,8 +128,10 @@ def test_the_inbox_is_listed_and_searched(staff):
     for number in (1, 2):
         row = {"_id": f"m-{number}", "type": "payment.completed", "correlationId": "r", "receivedAt": datetime.now(UTC)}
         InboxMessage.objects.mongo_insert_one(row)
+    InboxMessage.objects.mongo_insert_one({**row, "_id": "payment.failed:m-1"})
     page = staff.get("/admin/events/inboxmessage/?q=m-1").content.decode()
-    assert "m-1" in page
+    assert page.count("payment.failed:m-1</") == 1
+    assert ">m-1</" in page
     assert "m-2" not in page
 
 

@@ -6,8 +6,8 @@ import pytest
 from bson import ObjectId
 
 from booking_service.djongo.transaction import atomic
-from events.exceptions import OutsideTransactionError
-from events.models import AT_ONCE, Lane, OutboxEvent, Status
+from events.exceptions import AlreadyDoneError, OutsideTransactionError
+from events.models import AT_ONCE, InboxMessage, Lane, OutboxEvent, Status
 from events.repositories import (
     inbox_add,
     outbox_add,
@@ -40,7 +40,7 @@ def test_writing_outside_a_transaction_raises_and_writes_nothing():
     with pytest.raises(OutsideTransactionError):
         OutboxEvent(type="booking.created", created_at=datetime.now(UTC)).save()
     with pytest.raises(OutsideTransactionError):
-        inbox_add("m", type="payment.completed", correlation_id="")
+        inbox_add("m", type="payment.completed", correlation_id="", digest="")
     assert OutboxEvent.objects.mongo_count_documents({}) == 0
 
 
@@ -209,8 +209,28 @@ def test_a_commit_is_told_at_once(waiting):
 
 def test_a_message_is_noted_once():
     with atomic():
-        assert inbox_add("m", type="payment.completed", correlation_id="r")
+        inbox_add("m", type="payment.completed", correlation_id="r", digest="1")
 
-    with pytest.raises(ZeroDivisionError), atomic():
-        assert not inbox_add("m", type="payment.completed", correlation_id="r")
-        raise ZeroDivisionError
+    with pytest.raises(AlreadyDoneError) as done, atomic():
+        inbox_add("m", type="payment.completed", correlation_id="r", digest="2")
+    assert done.value.digest == "1"
+
+
+def test_ids_are_the_same_only_within_a_type():
+    with atomic():
+        inbox_add("m", type="notification.sent", correlation_id="r", digest="1")
+        inbox_add("m", type="payment.completed", correlation_id="r", digest="2")
+
+
+def test_long_ids_that_begin_alike_are_different_messages():
+    with atomic():
+        for end in "ab":
+            inbox_add("m" * 254 + end, type="payment.completed", correlation_id="r", digest="1")
+
+
+def test_a_message_noted_by_its_plain_id_is_recognised():
+    row = {"_id": "m", "type": "payment.completed", "correlationId": "r", "receivedAt": datetime.now(UTC)}
+    InboxMessage.objects.mongo_insert_one(row)
+
+    with pytest.raises(AlreadyDoneError), atomic():
+        inbox_add("m", type="payment.completed", correlation_id="r", digest="1")

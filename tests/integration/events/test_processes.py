@@ -19,7 +19,7 @@ from events.deliveries import PartnerLane
 from events.lanes import Wakeups
 from events.models import InboxMessage, OutboxEvent
 from events.topology import topology
-from tests.integration.events.rabbit import eventually, message_count, take
+from tests.integration.events.rabbit import eventually, message_count, send, take
 
 pytestmark = pytest.mark.broker
 connection: Any = django_connection  # what MongoDB adds to it has no types
@@ -117,6 +117,14 @@ def test_a_thread_that_breaks_ends_the_whole_publisher(rabbit, monkeypatch, own_
     monkeypatch.setattr(part, work, lambda _self: 1 // 0)
     with pytest.raises(CommandError, match="A thread broke"):
         call_command("publish_events")
+
+
+def test_a_worker_that_breaks_ends_the_whole_consumer_and_its_message_comes_again(rabbit, monkeypatch, own_signals):
+    monkeypatch.setattr("events.consumer.take_effect", lambda _event: 1 // 0)
+    send(rabbit)
+    with pytest.raises(CommandError, match="A thread broke"):
+        call_command("consume_events")
+    assert message_count(rabbit, topology().queue) == 1
 
 
 # --- consuming -----------------------------------------------------------------------------------------------------

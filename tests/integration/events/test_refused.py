@@ -50,7 +50,7 @@ def payment(booking: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 
 
 def inbox() -> set[str]:
-    return {row["_id"] for row in InboxMessage.objects.mongo_find({})}
+    return {row["_id"].removeprefix("payment.completed:") for row in InboxMessage.objects.mongo_find({})}
 
 
 def buried(rabbit: str) -> bool:

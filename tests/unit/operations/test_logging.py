@@ -98,6 +98,19 @@ def test_it_keeps_the_exception_of_a_structlog_event() -> None:
     assert (event, options) == ({"event": "x"}, {"exc_info": True})
 
 
+@pytest.mark.parametrize("name", ["django.request", "django.security.csrf", "django.security.DisallowedHost"])
+def test_it_says_nothing_of_requests_that_django_refuses(name: str) -> None:
+    levels = {logger: logging.getLevelName(options["level"]) for logger, options in loggers_configured().items()}
+    nearest = max((logger for logger in levels if f"{name}.".startswith(f"{logger}.")), key=len)
+
+    assert levels[nearest] > logging.WARNING
+
+
+def loggers_configured() -> dict[str, Any]:
+    found: dict[str, Any] = logging_config(log_format="json", level="INFO")["loggers"]
+    return found
+
+
 def test_it_writes_a_file_only_when_asked() -> None:
     assert list(logging_config(log_format="json", level="INFO")["handlers"]) == ["console"]
     assert list(logging_config(log_format="json", level="INFO", log_file="x.log")["handlers"]) == ["console", "file"]
