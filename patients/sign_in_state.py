@@ -78,9 +78,15 @@ def _state(patient_id: ObjectId, document: Mapping[str, Any] | None) -> SignInSt
         is_patient=document is not None,
         is_active=document is not None and found.get("isActive") is not False,
         revoked_before=max(_seconds(found.get("passwordChangedAt")), _seconds(found.get("signedOutAt"))),
-        sessions=frozenset(session["_id"] for session in found.get("sessions") or ()),
+        sessions=_session_ids(found.get("sessions")),
     )
 
 
-def _seconds(moment: datetime | None) -> float:
-    return moment.timestamp() if moment else 0.0
+def _session_ids(sessions: object) -> frozenset[ObjectId]:
+    entries = sessions if isinstance(sessions, list) else []
+    return frozenset(entry["_id"] for entry in entries if isinstance(entry, Mapping) and "_id" in entry)
+
+
+def _seconds(moment: object) -> float:
+    """What is no instant ends nothing: of what this service revokes, it writes one."""
+    return moment.timestamp() if isinstance(moment, datetime) else 0.0

@@ -199,6 +199,7 @@ def test_a_capacity_that_comes_or_shrinks_leaves_visits_where_they_are(api, asha
     made = [booking_made(patient, serviceType="IV_DRIP") for patient in patients]
     before = seats(claims())
     document = catalog.service_document(name="IV_DRIP")
+    assert document is not None
     document["availability"]["capacityPerSlot"] = 1
     catalog.service_update(actor=STAFF, service_id=service_id, version=0, document=document)
 
