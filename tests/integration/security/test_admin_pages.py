@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -125,7 +126,19 @@ def test_no_id_breaks_a_page(world, root, identity):
             assert failures(root, f"/admin/{model}/{identity}/") == []
 
 
+LOOKUPS = (
+    "regex=(",
+    "iregex=(",
+    "search=x",
+    "range=a",
+    "contains=%00",
+    "year=" + "9" * 30,
+    "gte=0001-01-01T00:00:00%2B05:00",
+    "startswith=argon2",
+    "in=a,b",
+)
 QUERIES = (
+    "p=99999999999999999999",
     "q=%00",
     "q=$where",
     "o=99.-1.x",
@@ -150,6 +163,32 @@ def test_no_query_breaks_a_list(world, root, query):
     assert len(lists) >= 6
     for path in lists:
         assert root.get(f"{path}?{query}").status_code < 500, path
+
+
+@pytest.mark.parametrize("model", admin.site._registry, ids=str)
+def test_no_lookup_on_a_filter_breaks_a_list(root, model):
+    of_model = admin.site._registry[model]
+    path = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+    shown = [getattr(entry, "parameter_name", entry) for entry in (*of_model.list_filter, *of_model.list_display)]
+    for field in shown:
+        for lookup in LOOKUPS:
+            assert root.get(f"{path}?{field}__{lookup}").status_code == 400, (field, lookup)
+        for value in ("1", "%00", "x", "\ufffd", "0" * 24):
+            for lookup in ("exact", "isnull", "id__exact"):
+                assert root.get(path, {f"{field}__{lookup}": value}).status_code < 500, (field, lookup, value)
+
+
+@pytest.mark.parametrize("path", ["search/?s=a&page=abc", "search/?s=a", "autocomplete/?term=%00&app_label=auth"])
+def test_pages_that_nothing_uses_are_absent(root, path):
+    assert root.get(f"/admin/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("model", admin.site._registry, ids=str)
+def test_a_page_is_asked_for_by_its_id_alone(root, model):
+    path = f"/admin/{model._meta.app_label}/{model._meta.model_name}"
+    for field in ("user", "name", "username", "permission", "groups"):
+        for page in (f"{'0' * 24}/change/", f"{'0' * 24}/delete/", ""):
+            assert root.get(f"{path}/{page}?_to_field={field}").status_code < 500, (field, page)
 
 
 @pytest.mark.parametrize("kind", OLD_PATIENTS)
