@@ -272,9 +272,9 @@ def _whole(request: HttpRequest, object_id: str) -> reading.Document:
     if not ObjectId.is_valid(object_id):
         return {}
     actor, booking_id = _staff(request), ObjectId(object_id)
-    timeline = services.booking_timeline(actor=actor, booking_id=booking_id)
     if _sees_clinical(request):
-        return {**services.booking_open(actor=actor, booking_id=booking_id), "timeline": timeline}
+        return services.booking_open(actor=actor, booking_id=booking_id)
+    timeline = services.booking_timeline(actor=actor, booking_id=booking_id)
     return reading.without_words({**services.booking_get(actor=actor, booking_id=booking_id), "timeline": timeline})
 
 
