@@ -23,6 +23,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from booking_service.api.admin_filters import DeclaredFilters
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
+from booking_service.djongo import readable
 from bookings import reading, services, terms, visits
 from bookings.exceptions import BookingNotFound
 from bookings.lifecycle import Status
@@ -136,6 +137,7 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
         return booking.status
 
     @display(description="Money")
+    @readable.or_sign
     def money_shown(self, booking: Booking) -> str:
         if booking.refund and booking.refund.status:
             return f"Refund: {booking.refund.status}"
@@ -187,9 +189,9 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
     def history(self, booking: Booking) -> SafeString | str:
         rows = [
             (
-                _text(entry["at"]),
+                _text(entry.get("at") or "-"),
                 entry.get("from") or "-",
-                entry["to"],
+                entry.get("to") or "-",
                 entry.get("role") or "-",
                 entry.get("reason") or "",
             )
@@ -296,6 +298,7 @@ def _lines(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, _text(value)
 
 
+@readable.or_sign
 def _text(value: Any) -> str:
     """Instants on the wall clock of the service's zone; those without a zone are in UTC."""
     if not isinstance(value, datetime):

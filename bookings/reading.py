@@ -122,7 +122,7 @@ def notice_counts_to(booking: Mapping[str, Any], zone: ZoneInfo) -> datetime:
 def timeline_of(booking: Mapping[str, Any]) -> list[Document]:
     """Every status change, oldest first; for documents of before what their time stamps tell."""
     if booking.get("timeline"):
-        return list(booking["timeline"])
+        return [entry for entry in booking["timeline"] if isinstance(entry, dict)]
     stamps = sorted(
         (at, _STAMPS[name]) for name, at in (booking.get("statusTimestamps") or {}).items() if name in _STAMPS and at
     )

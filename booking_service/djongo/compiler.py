@@ -1,4 +1,5 @@
-"""The official query compiler, with the one delete it refuses: from a list that joins another collection."""
+"""The official query compiler, with the one delete it refuses, from a list that joins another collection; and models of
+documents that do not fit theirs."""
 
 from __future__ import annotations
 
@@ -10,11 +11,21 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.subqueries import DeleteQuery
 from django_mongodb_backend.compiler import (
     SQLAggregateCompiler,
-    SQLCompiler,
     SQLInsertCompiler,
     SQLUpdateCompiler,
 )
+from django_mongodb_backend.compiler import SQLCompiler as MongoCompiler
 from django_mongodb_backend.compiler import SQLDeleteCompiler as MongoDeleteCompiler
+
+from .readable import or_none
+
+
+class SQLCompiler(MongoCompiler):
+    """A stored value that is none of its field is read as None."""
+
+    def get_converters(self, expressions: Any) -> Any:
+        found = super().get_converters(expressions)
+        return {place: (or_none(converters), expression) for place, (converters, expression) in found.items()}
 
 
 class SQLDeleteCompiler(MongoDeleteCompiler):

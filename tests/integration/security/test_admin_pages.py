@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
+from bookings import dashboard as bookings_dashboard
+from events import dashboard as events_dashboard
 from patients.models import Patient
 from tests.factories import tomorrow, visit_input
 from tests.integration.patients.callers import Api
@@ -70,6 +72,31 @@ def pages() -> list[str]:
     """Not those about one group: a form deletes it, and all tests share the groups."""
     found = {path for path in admin_paths() if path.startswith(PAGES) or path.count("/") == 2}
     return sorted(path for path in found if not (path.startswith(GROUPS) and path.count("/") > 4))
+
+
+ODD_BOOKINGS: dict[str, dict[str, Any]] = {
+    "times that are text": {"startsAt": "soon", "endsAt": 5, "createdAt": "2024-05-01", "scheduledDate": "x"},
+    "times that are numbers": {"startsAt": 1714521600, "createdAt": 5.5, "scheduledDate": 7},
+    "money that is text": {"payment": "PAID", "refund": 5, "pricing": "free", "cancellation": "yes"},
+    "money that is a list": {"payment": ["PAID"], "refund": [{"status": "REFUNDED"}]},
+    "money that is no number": {
+        "payment": {"status": "PAID", "paidAmount": float("nan"), "balance": Decimal128("NaN")},
+        "refund": {"status": 5, "amount": Decimal128("Infinity")},
+        "pricing": {"totalAmount": "x"},
+    },
+    "changes that say nothing": {"timeline": [{}, {"from": "x", "reason": "y"}, {"to": 5, "at": "soon"}]},
+    "changes that are none": {"timeline": ["x", None, 5]},
+    "a visit that nobody made": {"patient": "x", "serviceProvider": "y", "serviceType": None, "status": None},
+}
+ODD_EVENTS: dict[str, dict[str, Any]] = {
+    "nothing more": {},
+    "nulls": dict.fromkeys(
+        ["type", "lane", "body", "createdAt", "publishedAt", "attempts", "aggregateId", "lastError", "dueAt"]
+    ),
+    "a body that is no JSON": {"type": "booking.created", "lane": "BROKER", "body": b"\xff{"},
+    "a body that is text": {"type": "booking.created", "body": "{}"},
+    "times that are text": {"type": "booking.created", "body": b"{}", "createdAt": "soon", "publishedAt": 5},
+}
 
 
 def stored(collection: str, document: dict[str, Any]) -> ObjectId:
@@ -215,6 +242,31 @@ def test_no_old_booking_breaks_a_page(world, root, kind):
         assert failures(root, f"{path}/{page}/", *bodies) == []
     assert failures(root, "/admin/bookings/booking/") == []
     assert "<script>alert" not in root.get(f"{path}/change/").content.decode()
+
+
+@pytest.mark.parametrize("kind", ODD_EVENTS)
+@pytest.mark.parametrize("status", ["WAITING", "DEAD"])
+def test_no_odd_event_breaks_a_page(root, kind, status):
+    event_id = stored("outbox", {"status": status, **ODD_EVENTS[kind]})
+    path = "/admin/events/outboxevent/"
+    retry = {"action": "retry", "_selected_action": str(event_id)}
+    assert failures(root, path, retry) == failures(root, f"{path}{event_id}/change/") == []
+    assert failures(root, f"{path}{event_id}/history/") == failures(root, "/admin/events/") == []
+
+
+@pytest.mark.parametrize("kind", ODD_EVENTS)
+def test_no_odd_event_breaks_the_first_page(root, kind):
+    stored("outbox", {"status": "WAITING", **ODD_EVENTS[kind]})
+    assert events_dashboard.numbers().figures
+
+
+@pytest.mark.parametrize("kind", ODD_BOOKINGS)
+def test_no_odd_booking_takes_a_list_or_its_page(root, kind):
+    booking_id = stored("nursebookings", {"patient": ObjectId(), **REQUIRED, **ODD_BOOKINGS[kind]})
+    assert failures(root, "/admin/bookings/booking/") == []
+    assert failures(root, f"/admin/bookings/booking/{booking_id}/change/") == []
+    stored("nursebookings", {**REQUIRED, **ODD_BOOKINGS[kind], "createdAt": datetime.now(UTC)})
+    assert bookings_dashboard.numbers().figures
 
 
 @pytest.mark.parametrize("kind", OLD_BOOKINGS)
