@@ -23,6 +23,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from booking_service.api.admin_filters import DeclaredFilters
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
+from booking_service.api.serializers import TextField, ValidationError
 from booking_service.djongo import readable
 from bookings import reading, services, terms, visits
 from bookings.exceptions import BookingNotFound
@@ -50,6 +51,13 @@ COLOURS = {
 
 class CancelForm(forms.Form):
     reason = forms.CharField(max_length=500, widget=UnfoldAdminTextareaWidget, help_text="The patient reads this.")
+
+    def clean_reason(self) -> str:
+        """As the API takes it."""
+        try:
+            return str(TextField().run_validation(self.cleaned_data["reason"]))
+        except ValidationError as refusal:
+            raise forms.ValidationError([str(sentence) for sentence in refusal.detail]) from None
 
 
 class AssignForm(forms.Form):

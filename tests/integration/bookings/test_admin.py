@@ -88,6 +88,14 @@ def test_reasons_that_staff_read_are_on_record_where_nothing_else_is_clinical(st
     assert (line["actorName"], line["fields"]) == ("boss", ["cancellation.reason", "timeline.reason"])
 
 
+@pytest.mark.parametrize("reason", ["\u202egnihton", "a\x1b[2Jb"])
+def test_a_reason_has_no_characters_that_nobody_sees(staff, booking, asha, reason):
+    answer = staff.post(page(booking, "cancel"), {"reason": reason})
+    assert "Leave out control characters" in answer.content.decode()
+    assert services.booking_get(actor=asha, booking_id=booking["_id"])["status"] == "REQUESTED"
+    assert staff.post(page(booking, "cancel"), {"reason": "Nobody\r\nis free"}).status_code == 302
+
+
 def test_what_staff_do_shows_them_nothing_clinical(booking, asha, nurse, directory, documents):
     boss = Caller(Role.STAFF, ObjectId(), name="boss")
     lines = documents("clinicalaccess").count_documents({})
