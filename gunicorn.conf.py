@@ -40,6 +40,9 @@ keepalive = 75
 max_requests = 200_000
 max_requests_jitter = 20_000
 
+# No header of a request says where the application is mounted or who signed in, whoever sends it.
+forwarder_headers = ""
+
 # A heartbeat file on a disk can stall a worker; this is memory, and writable in a read-only container.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 control_socket_disable = True

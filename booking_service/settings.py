@@ -342,7 +342,7 @@ LANGUAGE_CODE = "en-gb"
 
 # --- the API -------------------------------------------------------------------------------------------------------
 API_BODY_LIMIT = 10_240  # bytes
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # the admin's forms; the API has its own limit of 10 kB
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # of the admin's forms, the files in them included
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "booking_service.api.schema.ServiceSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from booking_service.api.admin_only import nothing_on_site
+from booking_service.api.admin_sign_in import password_change
 
 api = [
     path("patients", include("patients.urls")),
@@ -20,6 +21,7 @@ urlpatterns = [
     path("", include("booking_service.api.urls")),
     path("api/v1/", include((api, "v1"))),
     path("admin/r/<path:anything>", nothing_on_site),
+    path("admin/password_change/", admin.site.admin_view(password_change)),
     path("admin/", admin.site.urls),
 ]
 

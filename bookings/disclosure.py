@@ -4,7 +4,7 @@ Patients see what is theirs, the platform's admins all. Providers see clinical f
 Staff see them on one page of the admin, if they have the right to; what they do to a booking shows them none.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ParamSpec
 
 from booking_service.api.callers import Caller, Role
@@ -24,8 +24,14 @@ def seen_by(actor: Caller, booking: Document) -> Document:
         _note_own_read(actor)
         return booking
     if not _sees_clinical(actor, booking):
-        return reading.without_clinical(booking)
+        return _for_others(actor, booking)
     return opened_by(actor, booking)
+
+
+def entries_seen_by(actor: Caller, booking: Document, entries: list[Document]) -> list[Document]:
+    """The timeline as `actor` may see it: what people wrote in it may be clinical."""
+    hidden = actor.is_provider and not _sees_clinical(actor, booking)
+    return reading.entries_without_words(entries) if hidden else entries
 
 
 def answered(actor: Caller, write: Callable[P, Document], /, *args: P.args, **kwargs: P.kwargs) -> Document:
@@ -44,11 +50,10 @@ def page_seen_by(actor: Caller, bookings: list[Document]) -> list[Document]:
     zone = terms.zone()
     for booking in bookings:
         reading.shown(booking, zone)
-        if not actor.is_patient:
-            reading.without_clinical(booking)
     if actor.is_patient:
         _note_own_read(actor)
-    return bookings
+        return bookings
+    return [_for_others(actor, booking) for booking in bookings]
 
 
 def audit(actor: Caller, action: Access, booking: Mapping[str, Any], fields: Iterable[str]) -> None:
@@ -56,9 +61,15 @@ def audit(actor: Caller, action: Access, booking: Mapping[str, Any], fields: Ite
     clinical_access_record(actor=actor, action=action, object_type="booking", object_id=booking["_id"], fields=fields)
 
 
-def audit_written(actor: Caller, booking: Mapping[str, Any], written: Mapping[str, Any]) -> None:
-    """Note which of the fields in `written` are clinical; nothing when none is."""
-    audit(actor, Access.WRITE, booking, reading.clinical_fields_of(written))
+def audit_written(actor: Caller, booking: Mapping[str, Any], written: Collection[str]) -> None:
+    """Note which of the fields in `written`, emptied ones too, are clinical; nothing when none is."""
+    audit(actor, Access.WRITE, booking, [name for name in reading.CLINICAL_FIELDS if name in written])
+
+
+def _for_others(actor: Caller, booking: Document) -> Document:
+    """Without what is clinical; for providers, whose visit it is not any more, without what people wrote either."""
+    bare = reading.without_clinical(booking)
+    return reading.without_words(bare) if actor.is_provider else bare
 
 
 def _sees_clinical(actor: Caller, booking: Mapping[str, Any]) -> bool:

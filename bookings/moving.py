@@ -8,6 +8,7 @@ from typing import Any
 from bson import Decimal128, ObjectId
 
 from booking_service.api.callers import Caller, Role
+from booking_service.api.errors import FieldError
 from bookings import changing, disclosure, lifecycle, reading, scheduling, signals, slot_guard, terms
 from bookings.changing import booking_of, deciding_on_what_is, moment
 from bookings.exceptions import NotEditable, NotReschedulable, RescheduleLimit, RescheduleWindow, RulesViolated
@@ -19,6 +20,9 @@ from catalog.terms import CatalogService
 
 MOVE_NOTICE = timedelta(hours=4)
 MOVES = 3
+# A booking stays a small document, whatever is done to it again and again.
+MOST_CHANGES = 200
+UNPAID = frozenset({None, "PENDING", "FAILED"})
 
 
 @deciding_on_what_is
@@ -34,6 +38,8 @@ def booking_reschedule(
     booking = booking_of(actor, booking_id)
     now = moment()
     _check_movable(booking, actor, now)
+    if starts_at == reading.visit_times(booking, terms.zone())[0]:
+        return disclosure.answered(actor, lambda: booking)  # it is there already: no move, no new price, no event
     service = terms.service_named(booking["serviceType"])
     if errors := scheduling.moving_violations(starts_at, terms.rules_of(service), now, terms.zone()):
         raise RulesViolated(errors)
@@ -44,7 +50,7 @@ def booking_reschedule(
 def _moved(
     booking: Document, service: CatalogService, fields: Document, actor: Caller, reason: str, now: datetime
 ) -> Document:
-    need = terms.need_of({**booking, **fields}, service, person=person_of(booking))
+    need = _need(booking, fields, service, person_of(booking))
     entry = changing.timeline_entry(booking["status"], booking["status"], actor, now, reason, change="RESCHEDULED")
     changed = _rewritten(booking, need, _repriced(booking, service, fields), entry, now)
     _announce_move(booking, changed, f"RESCHEDULED_BY_{lifecycle.part_of(actor)}")
@@ -52,9 +58,8 @@ def _moved(
 
 
 def _rewritten(booking: Document, need: slot_guard.Need, fields: Document, entry: Document, now: datetime) -> Document:
-    """Write `fields` of a booking that is to take up `need`: claim that first, then free what it needs no longer."""
-    held = slot_guard.claims_of(booking)
-    claims = slot_guard.take(booking["_id"], need, held)
+    """Write `fields` of a booking that is to take up `need`: claim that, free what it needs no longer."""
+    claims = slot_guard.needed(booking["_id"], need, slot_guard.claims_of(booking))
     moves = need.starts_at != booking.get("startsAt")
     changed = changing.change(
         booking,
@@ -65,8 +70,13 @@ def _rewritten(booking: Document, need: slot_guard.Need, fields: Document, entry
         added={"rescheduleCount": 1} if moves and entry["role"] == Role.PATIENT else None,
         now=now,
     )
-    slot_guard.give_back(booking["_id"], set(held) - set(claims))
+    slot_guard.exchange(booking, changed)
     return changed
+
+
+def _need(booking: Document, fields: Document, service: CatalogService, person: str) -> slot_guard.Need:
+    before = booking | dict(zip(("startsAt", "endsAt"), reading.visit_times(booking, terms.zone()), strict=True))
+    return terms.need_of({**booking, **fields}, service, person=person, before=before)
 
 
 def person_of(booking: Document) -> str:
@@ -128,8 +138,12 @@ def booking_update(
         check_version(booking.get("version", 0))
     if booking["status"] not in EDITABLE:
         raise NotEditable
+    if len(booking.get("timeline") or ()) >= MOST_CHANGES:
+        raise NotEditable
     now = moment()
     edit = _edit(booking, changes, actor, now)
+    if not edit.fields:
+        return disclosure.answered(actor, lambda: booking)
     return disclosure.answered(actor, _edited, booking, edit, actor, now)
 
 
@@ -155,20 +169,28 @@ def _edit(booking: Document, changes: Document, actor: Caller, now: datetime) ->
     person, age = person_cared_for(actor, wanted, service)
     visit = scheduling.Visit(wanted["startsAt"], terms.city_of(wanted), age, bool(wanted.get("prescriptionUrl")))
     errors = scheduling.violations(visit, terms.rules_of(service), now, terms.zone())
-    # A time that stays was right when it was booked.
-    if errors := [error for error in errors if moves or error.field != "startsAt"]:
+    # What stays was right when it was booked.
+    if errors := [error for error in errors if moves or error.field.partition(".")[0] in fields]:
         raise RulesViolated(errors)
-    return _Edit(fields, terms.need_of(wanted, service, person=person), moves)
+    return _Edit(fields, _need(booking, fields, service, person), moves)
 
 
 def _edited_fields(booking: Document, changes: Document, service: CatalogService) -> Document:
     """What is written: the changes, and the instants of a new time or of a document that has none yet."""
-    fields = {name: value for name, value in changes.items() if name not in ("startsAt", "scheduledTime")}
-    if method := fields.pop("paymentMethod", None):
+    fields = {
+        name: value
+        for name, value in changes.items()
+        if name not in ("startsAt", "scheduledTime", "paymentMethod") and booking.get(name) != value
+    }
+    payment = booking.get("payment") or {}
+    method = changes.get("paymentMethod", payment.get("method"))
+    if method != payment.get("method"):
+        if payment.get("status") not in UNPAID:
+            raise RulesViolated([FieldError("paymentMethod", "The visit is paid for.", "NOT_CHANGEABLE")])
         fields["payment.method"] = method
-    if starts_at := changes.get("startsAt"):
-        return {**fields, **terms.times_at(starts_at, service, changes.get("scheduledTime"))}
     starts_at, ends_at = reading.visit_times(booking, terms.zone())
+    if changes.get("startsAt", starts_at) != starts_at:
+        return {**fields, **terms.times_at(changes["startsAt"], service, changes.get("scheduledTime"))}
     return fields if booking.get("startsAt") else {**fields, "startsAt": starts_at, "endsAt": ends_at}
 
 
@@ -176,7 +198,7 @@ def _edited(booking: Document, edit: _Edit, actor: Caller, now: datetime) -> Doc
     status, name = booking["status"], "RESCHEDULED" if edit.moves else "UPDATED"
     entry = changing.timeline_entry(status, status, actor, now, change=name)
     changed = _rewritten(booking, edit.need, edit.fields, entry, now)
-    disclosure.audit_written(actor, booking, edit.fields)
+    disclosure.audit_written(actor, booking, edit.fields.keys())
     if edit.moves:
         _announce_move(booking, changed, f"RESCHEDULED_BY_{lifecycle.part_of(actor)}")
     return changed

@@ -1,6 +1,6 @@
 """How a stored booking is read: by whom, and when it is older than some of its fields. Pure: no Django, no database."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -74,10 +74,14 @@ def without_words(booking: Mapping[str, Any]) -> Document:
     for name, words in WORDS.items():
         if isinstance(bare.get(name), Mapping):
             bare[name] = {key: value for key, value in bare[name].items() if key not in words}
-    bare["timeline"] = [
-        entry if entry.get("role") == Role.SYSTEM else {**entry, "reason": ""} for entry in bare.get("timeline", ())
-    ]
+    if "timeline" in bare:
+        bare["timeline"] = entries_without_words(bare["timeline"])
     return bare
+
+
+def entries_without_words(entries: Iterable[Document]) -> list[Document]:
+    """A timeline without the reasons that people gave."""
+    return [entry if entry.get("role") == Role.SYSTEM else {**entry, "reason": ""} for entry in entries]
 
 
 def clinical_fields_of(booking: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ Local time is the service's zone; what is compared or stored is UTC.
 """
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -12,6 +13,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from booking_service.api.errors import FieldError
+from booking_service.api.unseen import UNSEEN_OR_JOINER
 
 CELL = timedelta(minutes=5)
 CELL_SECONDS = 300
@@ -98,7 +100,9 @@ class Slot:
 
 
 def city_key(city: str) -> str:
-    """A city's name as it is compared: case and surrounding or repeated white space do not matter."""
+    """A name as it is compared: case, white space, and how its letters are encoded do not matter."""
+    if not city.isascii():
+        city = UNSEEN_OR_JOINER.sub("", unicodedata.normalize("NFKC", city))
     return " ".join(city.split()).casefold()
 
 

@@ -51,7 +51,7 @@ def booking_create(*, actor: Caller, wanted: Document) -> Document:
     def write() -> None:
         booking["claims"] = slot_guard.runs(slot_guard.take(booking["_id"], need))
         repositories.booking_add(booking)
-        disclosure.audit_written(actor, booking, booking)
+        disclosure.audit_written(actor, booking, reading.clinical_fields_of(booking))
         patients.patient_counters_add(patient_id=booking["patient"], bookings=1)
         signals.booking_created.send(
             sender=None, booking=booking, version=1, notification=NotificationKind.CONFIRMATION
@@ -171,9 +171,10 @@ def _page(actor: Caller, wanted: BookingFilter, order: str, page: Page) -> tuple
 def booking_timeline(*, actor: Caller, booking_id: ObjectId) -> list[Document]:
     """Every change of the booking: from, to, actor, role, at, reason, requestId. Raises BookingNotFound.
 
-    Only the office sees by which login one of its own did it.
+    Only the office sees by which login one of its own did it, and providers no reasons once the visit is over.
     """
-    entries = reading.timeline_of(booking_of(actor, booking_id))
+    booking = booking_of(actor, booking_id)
+    entries = disclosure.entries_seen_by(actor, booking, reading.timeline_of(booking))
     return entries if actor.is_admin else [reading.without_login(entry) for entry in entries]
 
 

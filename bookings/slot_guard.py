@@ -18,11 +18,13 @@ What fails and how
     writing: MongoDB reports a write conflict and the whole transaction runs again, then sees the other's result.
     Places of a service ("seats") are chosen by what the transaction's snapshot shows as free; a seat that was taken
     since is such a write conflict, so the next try chooses another one, until none is free.
+    A visit that stays when and where it is keeps the seats it has and takes none, whatever the capacity is by now.
     A crash: the transaction never commits. Claims without a booking can only come from a hand in the database;
     `sweep_bookings` looks for them and says so. Claims go by TTL a day after the visit: the past is not scarce.
 """
 
 import hashlib
+import random
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,7 +44,7 @@ _REFUSALS: dict[str, type[Conflict]] = {PERSON: PatientOverlap, PROVIDER: Provid
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a visit takes up. `capacity` None: the service has as many places as wanted. `travel` follows the visit."""
+    """What a visit takes up. `capacity` None: no place but those it has. `travel` follows the visit."""
 
     person: str
     starts_at: datetime
@@ -68,8 +70,8 @@ def seat_resource(service: str, city: str, seat: int) -> str:
 
 
 def seat_place(service: str, city: str) -> str:
-    """What the places of a service in a city have in common."""
-    return f"{SEAT}:{service}:{city_key(city)}"
+    """What the places of a service in a city have in common. A ":" of the city's is none of the claim's."""
+    return f"{SEAT}:{service}:{city_key(city).replace(':', '%3A')}"
 
 
 def take(booking_id: ObjectId, need: Need, held: Collection[str] = ()) -> list[str]:
@@ -78,12 +80,36 @@ def take(booking_id: ObjectId, need: Need, held: Collection[str] = ()) -> list[s
     Raises:
         PatientOverlap, ProviderBusy, SlotTaken: another booking has it. The transaction cannot go on.
     """
-    wanted = [*_person_and_provider(need), *_seats(booking_id, need, frozenset(held))]
+    wanted = needed(booking_id, need, held)
+    _claim(booking_id, wanted, held, need.ends_at)
+    return wanted
+
+
+def needed(booking_id: ObjectId, need: Need, held: Collection[str] = ()) -> list[str]:
+    """The claims that `need` means, with those of `held` that serve it. Raises SlotTaken: no place is left."""
+    return [*_person_and_provider(need), *_seats(booking_id, need, frozenset(held))]
+
+
+def exchange(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Claim what a booking remembers `after` a change and did not `before`, and free what it needs no longer.
+
+    Inside the transaction of that change and after it: who changed the booking meanwhile has won it, and the loser
+    does not get as far as to meet the winner's claims, which are the booking's own.
+
+    Raises:
+        PatientOverlap, ProviderBusy, SlotTaken: another booking has it. The transaction cannot go on.
+    """
+    held, wanted = claims_of(before), claims_of(after)
+    if wanted != held:
+        _claim(after["_id"], wanted, held, after["endsAt"])
+        give_back(after["_id"], set(held) - set(wanted))
+
+
+def _claim(booking_id: ObjectId, wanted: Iterable[str], held: Collection[str], ends_at: datetime) -> None:
     new = [claim for claim in wanted if claim not in set(held)]
-    taken = repositories.claims_add(booking_id, new, repositories.expiry(need.ends_at))
+    taken = repositories.claims_add(booking_id, new, repositories.expiry(ends_at))
     if taken is not None:
         raise _REFUSALS[taken.partition(":")[0]]()
-    return wanted
 
 
 def give_back(booking_id: ObjectId, claims: Iterable[str]) -> int:
@@ -106,28 +132,28 @@ def _person_and_provider(need: Need) -> list[str]:
 
 def _seats(booking_id: ObjectId, need: Need, held: frozenset[str]) -> list[str]:
     """A claim on a place for each cell: those it has, else one place for the whole visit, else changing places."""
-    if need.capacity is None:
-        return []
-    wanted = cells(need.starts_at, need.ends_at)
-    # Everybody begins to look at another seat, so that parallel bookings seldom want the same one.
-    first = int(str(booking_id)[-6:], 16)
-    seats = [seat_resource(need.service, need.city, (first + n) % need.capacity) for n in range(need.capacity)]
-    kept = [claim for cell in wanted for claim in (f"{seat}:{cell}" for seat in seats) if claim in held]
-    if len(kept) == len(wanted):
+    wanted, place = cells(need.starts_at, need.ends_at), seat_place(need.service, need.city)
+    kept = sorted(
+        claim for claim in held if claim.rsplit(":", 2)[0] == place and int(claim.rpartition(":")[2]) in wanted
+    )
+    if need.capacity is None or len(kept) == len(wanted):
         return kept
-    taken = set(repositories.claims_taken(seats, wanted)) - held
-    for seat in seats:
-        claims = [f"{seat}:{cell}" for cell in wanted]
-        if taken.isdisjoint(claims):
-            return claims
-    return [_free_seat(seats, cell, taken) for cell in wanted]
+    places = [f"{place}:{seat}" for seat in range(need.capacity)]
+    taken = set(repositories.claims_taken(places, wanted)) - held
+    free = [[seat for seat in range(need.capacity) if f"{place}:{seat}:{cell}" not in taken] for cell in wanted]
+    if not all(free):
+        raise SlotTaken
+    if throughout := sorted(set.intersection(*map(set, free))):
+        free = [[_one_of(throughout, booking_id, need.capacity)]] * len(wanted)
+    return [
+        f"{place}:{_one_of(seats, booking_id, need.capacity)}:{cell}" for seats, cell in zip(free, wanted, strict=True)
+    ]
 
 
-def _free_seat(seats: list[str], cell: int, taken: set[str]) -> str:
-    for seat in seats:
-        if f"{seat}:{cell}" not in taken:
-            return f"{seat}:{cell}"
-    raise SlotTaken
+def _one_of(free: list[int], booking_id: ObjectId, capacity: int) -> int:
+    """Everybody looks at another seat first, and at any after that, so that few want the same one, then or again."""
+    first = int(str(booking_id)[-6:], 16) % capacity
+    return first if first in free else random.choice(free)  # noqa: S311 - spreads bookings, keeps no secret
 
 
 def runs(claims: Iterable[str]) -> list[dict[str, Any]]:

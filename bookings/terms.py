@@ -98,18 +98,29 @@ def pricing_document(price: Quote) -> dict[str, Any]:
     }
 
 
-def need_of(booking: Mapping[str, Any], service: CatalogService, *, person: str) -> slot_guard.Need:
-    """The time and places that the booking takes up, its provider's time included."""
+def need_of(
+    booking: Mapping[str, Any], service: CatalogService, *, person: str, before: Mapping[str, Any] | None = None
+) -> slot_guard.Need:
+    """The time and places that the booking takes up, its provider's time included.
+
+    Args:
+        before: the booking as it was; where the visit stays when and where it is, it takes no further place.
+    """
+    stays = before is not None and _when_and_where(before) == _when_and_where(booking)
     return slot_guard.Need(
         person=person,
         starts_at=booking["startsAt"],
         ends_at=booking["endsAt"],
         service=service.name,
         city=city_of(booking),
-        capacity=service.capacity_per_slot,
+        capacity=None if stays else service.capacity_per_slot,
         provider=booking.get("serviceProvider"),
         travel=travel(),
     )
+
+
+def _when_and_where(booking: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (booking["startsAt"], booking["endsAt"], booking["serviceType"], city_key(city_of(booking)))
 
 
 def city_of(booking: Mapping[str, Any]) -> str:

@@ -167,7 +167,7 @@ class BookingViewSet(ServiceViewSet):
     @idempotent
     def cancel(self, request: Request, booking_id: str) -> HttpResponse:
         """Cancel a booking; the answer says what is refunded."""
-        asked = ReasonInput.parse(request.data or {})
+        asked = ReasonInput.parse(request.data)
         booking, refund = services.booking_cancel(
             actor=caller(request), booking_id=_id(booking_id), reason=asked.get("reason", "")
         )
@@ -227,26 +227,26 @@ class BookingViewSet(ServiceViewSet):
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def confirm(self, request: Request, booking_id: str) -> HttpResponse:
         """Confirm the visit that is assigned to you."""
-        ReasonInput.parse(request.data or {})
+        ReasonInput.parse(request.data)
         return _booking(visits.booking_confirm(actor=caller(request), booking_id=_id(booking_id)), "Visit confirmed.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def decline(self, request: Request, booking_id: str) -> HttpResponse:
         """Give the visit back; another provider is searched."""
-        reason = ReasonInput.parse(request.data or {}).get("reason", "")
+        reason = ReasonInput.parse(request.data).get("reason", "")
         booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=reason)
         return _booking(booking, "Visit declined.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def en_route(self, request: Request, booking_id: str) -> HttpResponse:
         """Say that you are on the way."""
-        ReasonInput.parse(request.data or {})
+        ReasonInput.parse(request.data)
         return _booking(visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id)), "On the way.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def start(self, request: Request, booking_id: str) -> HttpResponse:
         """Start the visit."""
-        ReasonInput.parse(request.data or {})
+        ReasonInput.parse(request.data)
         return _booking(visits.booking_start(actor=caller(request), booking_id=_id(booking_id)), "Visit started.")
 
     @documents(
@@ -257,14 +257,14 @@ class BookingViewSet(ServiceViewSet):
     )
     def complete(self, request: Request, booking_id: str) -> HttpResponse:
         """Complete the visit, with its report."""
-        report = service_report(request.data or {})
+        report = service_report(request.data)
         booking = visits.booking_complete(actor=caller(request), booking_id=_id(booking_id), report=report)
         return _booking(booking, "Visit completed.")
 
     @documents(openapi.BOOKING, body=NoShowInput, refusals=(InvalidTransition,))
     def no_show(self, request: Request, booking_id: str) -> HttpResponse:
         """Record that somebody was not there."""
-        asked = NoShowInput.parse(request.data or {})
+        asked = NoShowInput.parse(request.data)
         booking = visits.booking_no_show(
             actor=caller(request),
             booking_id=_id(booking_id),

@@ -45,9 +45,9 @@ def _assign(*, actor: Caller, booking_id: ObjectId, provider_id: ObjectId, servi
 
 
 def _assigned(booking: Document, actor: Caller, provider_id: ObjectId, service: CatalogService) -> Document:
-    fields = _claimed_for(booking, provider_id, service)
+    fields = _fields_for(booking, provider_id, service)
     changed = changing.transition(booking, Status.ASSIGNED, actor=actor, now=moment(), fields=fields)
-    slot_guard.give_back(booking["_id"], set(slot_guard.claims_of(booking)) - set(slot_guard.claims_of(changed)))
+    slot_guard.exchange(booking, changed)
     signals.booking_assigned.send(
         sender=None,
         booking=changed,
@@ -58,15 +58,16 @@ def _assigned(booking: Document, actor: Caller, provider_id: ObjectId, service: 
     return changed
 
 
-def _claimed_for(booking: Document, provider_id: ObjectId, service: CatalogService) -> Document:
-    """The fields of a booking whose provider has been claimed; old documents get their instants with it."""
+def _fields_for(booking: Document, provider_id: ObjectId, service: CatalogService) -> Document:
+    """The fields of a booking with that provider, and the claims for it; old documents get their instants with it."""
     starts_at, ends_at = reading.visit_times(booking, terms.zone())
     fields: Document = {"serviceProvider": provider_id}
     if starts_at is None or ends_at is None:
         return fields  # a time that nobody can read cannot be claimed either
     fields |= {"startsAt": starts_at, "endsAt": ends_at}
-    need = terms.need_of({**booking, **fields}, service, person=moving.person_of(booking))
-    fields["claims"] = slot_guard.runs(slot_guard.take(booking["_id"], need, slot_guard.claims_of(booking)))
+    visit = {**booking, **fields}
+    need = terms.need_of(visit, service, person=moving.person_of(booking), before=visit)
+    fields["claims"] = slot_guard.runs(slot_guard.needed(booking["_id"], need, slot_guard.claims_of(booking)))
     return fields
 
 

@@ -57,6 +57,9 @@ def may(request: HttpRequest, permission: str) -> bool:
     return isinstance(request.user, User) and request.user.has_perm(permission)
 
 
+MOST_ROWS = 100
+
+
 class RowsInline:
     """Rows that are part of the service's document: who may change the service may change them."""
 
@@ -72,7 +75,9 @@ class RowsInline:
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         may_change = self.has_change_permission(request, obj)
-        made = forms.formset_factory(self.form, formset=self.formset, extra=0, can_delete=may_change, max_num=100)
+        made = forms.formset_factory(
+            self.form, formset=self.formset, extra=0, can_delete=may_change, max_num=MOST_ROWS, validate_max=True
+        )
         made.form = self.form if may_change else read_only(self.form)
         return made
 

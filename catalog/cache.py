@@ -15,6 +15,10 @@ build began: a writer puts them there before it writes, and again with the new g
 as it was built, and the others are read anew for each generation, however late their writer commits. They are in one
 key with the name of what was built: neither can be lost without the other.
 
+What callers ask for may be typed by anybody: it becomes part of a name in Redis only as a digest, and locks have names
+that no answer can have. What is in Redis is sealed with the name it has there: bytes that this service did not put
+there count as a miss, and are built anew.
+
 Ratings and counts change all the time and start no generation: lists show them at most KEEP_SECONDS late.
 
 Redis down: every answer comes from MongoDB. The first failure is logged and Redis is left alone for RETRY_SECONDS;
@@ -30,11 +34,15 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from hashlib import blake2b
+from hmac import compare_digest
 from threading import Lock
 from typing import Any, TypeVar
 
 import structlog
 from bson import ObjectId
+from django.conf import settings
 from django_redis import get_redis_connection
 from redis import RedisError
 
@@ -48,6 +56,9 @@ PREFIX = "patient-booking:{catalog}"  # the braces keep all its keys on one node
 GENERATION = f"{PREFIX}:generation"
 TOUCHED = f"{PREFIX}:touched"  # a hash: the ids of services, and under NAME what was built before they were touched
 NAME = b"name"
+ID_BYTES = 12
+ANSWERS = f"{PREFIX}:answer:"  # and the generation, or what `name` says, and the digest of what is asked for
+LOCKS = f"{PREFIX}:lock:"  # and the same
 WRITERS = f"{PREFIX}:writers"  # a sorted set: the changes under way, by the moment at which each counts as dead
 KEYS = [GENERATION, WRITERS, TOUCHED]
 CHANGING = b"changing"
@@ -55,7 +66,9 @@ CHANGING = b"changing"
 # what is written past this app; twice that in searches.
 KEEP_SECONDS = 60
 CHANGE_SECONDS = 15  # longer than a transaction is retried
-REBUILD_SECONDS = 5
+REBUILD_SECONDS = 1  # after that who rebuilds counts as dead, and one of those who wait takes over
+WAIT_SECONDS = 2  # so long a caller waits for others at most: it holds a thread
+SEAL_BYTES = 16
 POLL_SECONDS = 0.01
 RETRY_SECONDS = 2.0
 PAUSES = (0.05, 0.2)  # between the tries of a writer to be heard, in seconds
@@ -78,7 +91,7 @@ if redis.call('ZCOUNT', KEYS[2], now, '+inf') > 0 then generation = 'changing' e
 """
 _READ = f"""{_GENERATION}
 if generation == ARGV[4] then return {{generation}} end
-return {{generation, redis.call('GET', ARGV[5] .. ':' .. generation .. ':' .. ARGV[3])}}
+return {{generation, redis.call('GET', ARGV[5] .. generation .. ':' .. ARGV[3])}}
 """
 # While a change is under way nothing new is named: what its writer has touched already would not be known.
 _FOLLOW = f"""{_GENERATION}
@@ -147,7 +160,7 @@ class Connection:
             self._went_away(error)
             raise RedisAway from error
 
-    def script(self, text: str, keys: list[str], args: list[Any]) -> Callable[[Any], Any]:
+    def script(self, text: str, keys: list[Any], args: list[Any]) -> Callable[[Any], Any]:
         """A Lua script as a command."""
 
         def run(client: Any) -> Any:
@@ -198,9 +211,10 @@ class CatalogCache:
             build: makes the answer from MongoDB, as bytes that Redis can hold.
             load: makes of the bytes what callers want; the result is shared between threads, so it must not be changed.
         """
+        key = _digest(key)
         generation, value, _ = self._kept.get(key, NOT_KEPT)
         try:
-            args = [_new_generation(), KEEP_SECONDS, key, generation, PREFIX]
+            args = [_new_generation(), KEEP_SECONDS, key, generation, ANSWERS]
             found = self._redis.call(self._redis.script(_READ, [GENERATION, WRITERS], args))
             if found[0] == CHANGING:
                 _MISSES.inc()
@@ -208,12 +222,13 @@ class CatalogCache:
             if len(found) == 1:
                 _HITS.inc()
                 return value
-            body = found[1]
+            name = _name(found[0], key)
+            body = _opened(name, found[1])
             (_MISSES if body is None else _HITS).inc()
             if body is None and transaction.in_transaction():
                 return load(build())  # a snapshot may be older than the generation
             if body is None:
-                body = self._rebuilt(f"{PREFIX}:{found[0].decode()}:{key}", build)
+                body = self._rebuilt(name, build)
         except RedisAway:
             _WITHOUT_REDIS.inc()
             return load(build())
@@ -234,6 +249,7 @@ class CatalogCache:
         """
         if transaction.in_transaction():
             return load(build())  # a snapshot may be older than the generation
+        key = _digest(key)
         try:
             args = [_new_generation(), KEEP_SECONDS, CHANGING, NAME]
             generation, name, fields = self._redis.call(self._redis.script(_FOLLOW, KEYS, args))
@@ -245,7 +261,7 @@ class CatalogCache:
         except RedisAway:
             _WITHOUT_REDIS.inc()
             return load(build())
-        touched = {ObjectId(field) for field in fields if field != NAME}
+        touched = {ObjectId(field) for field in fields if len(field) == ID_BYTES}
         updated = update(whole, touched) if touched else whole
         return updated if generation == CHANGING else self._keep(f"{key}:updated", generation, updated, BYTES_BESIDE)
 
@@ -257,7 +273,7 @@ class CatalogCache:
         _MISSES.inc()
         if name is None:
             return load(build())
-        body = self._rebuilt(f"{PREFIX}:{name.decode()}:{key}", build)
+        body = self._rebuilt(_name(name, key), build)
         return self._keep(key, name, load(body), len(body) + BYTES_BESIDE)
 
     @contextmanager
@@ -297,23 +313,22 @@ class CatalogCache:
                 self._kept_bytes -= self._kept.popitem(last=False)[1][2]
         return value
 
-    def _rebuilt(self, name: str, build: Callable[[], bytes]) -> bytes:
-        """The answer, built here or by whoever was first; after REBUILD_SECONDS of waiting it is built here anyway."""
-        lock, token = f"{name}:lock", _new_generation()
-        give_up_at = time.monotonic() + REBUILD_SECONDS
+    def _rebuilt(self, name: bytes, build: Callable[[], bytes]) -> bytes:
+        """The answer, built here or by whoever was first; after WAIT_SECONDS of waiting it is built here anyway."""
+        lock, token = LOCKS.encode() + name, _new_generation()
+        give_up_at = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < give_up_at:
             if self._redis.call(lambda client: client.set(lock, token, nx=True, ex=REBUILD_SECONDS)):
                 return self._built(name, lock, token, build)
             time.sleep(POLL_SECONDS)
-            body = self._redis.call(lambda client: client.get(name))
+            body = self._get(name)
             if body is not None:
                 return body
         return build()
 
-    def _built(self, name: str, lock: str, token: bytes, build: Callable[[], bytes]) -> bytes:
+    def _built(self, name: bytes, lock: bytes, token: bytes, build: Callable[[], bytes]) -> bytes:
         try:
-            # Between the miss and the lock somebody may have finished.
-            body: bytes | None = self._redis.call(lambda client: client.get(name))
+            body = self._get(name)  # between the miss and the lock somebody may have finished
             if body is None:
                 body = build()
                 self._put(name, body)
@@ -321,13 +336,17 @@ class CatalogCache:
         finally:
             self._unlock(lock, token)
 
-    def _put(self, name: str, body: bytes) -> None:
+    def _get(self, name: bytes) -> bytes | None:
+        return _opened(name, self._redis.call(lambda client: client.get(ANSWERS.encode() + name)))
+
+    def _put(self, name: bytes, body: bytes) -> None:
+        sealed = _seal(name, body) + body
         try:
-            self._redis.call(lambda client: client.set(name, body, ex=KEEP_SECONDS))
+            self._redis.call(lambda client: client.set(ANSWERS.encode() + name, sealed, ex=KEEP_SECONDS))
         except RedisAway:
             return  # the answer is in hand
 
-    def _unlock(self, lock: str, token: bytes) -> None:
+    def _unlock(self, lock: bytes, token: bytes) -> None:
         try:
             self._redis.call(self._redis.script(_UNLOCK, [lock], [token]))
         except RedisAway:
@@ -337,6 +356,35 @@ class CatalogCache:
 def _forget(client: Any) -> None:
     client.delete(TOUCHED)
     client.set(GENERATION, _new_generation(), ex=KEEP_SECONDS)
+
+
+@lru_cache(maxsize=1024)
+def _digest(key: str) -> str:
+    """What people ask for, as it stands in Redis: not in clear, and of characters that mean nothing there."""
+    return blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def _name(generation: bytes, digest: str) -> bytes:
+    return b"%b:%b" % (generation, digest.encode())
+
+
+def _seal(name: bytes, body: bytes) -> bytes:
+    """What only this service can put before what it keeps under that name."""
+    mac = blake2b(name, key=_seal_key(settings.SECRET_KEY), digest_size=SEAL_BYTES)
+    mac.update(body)
+    return mac.digest()
+
+
+@lru_cache(maxsize=1)
+def _seal_key(secret: str) -> bytes:
+    return blake2b(secret.encode(), person=b"catalog-cache").digest()
+
+
+def _opened(name: bytes, sealed: bytes | None) -> bytes | None:
+    """The answer kept under that name; None for no answer, and for what this service did not put there."""
+    if sealed is None or not compare_digest(sealed[:SEAL_BYTES], _seal(name, sealed[SEAL_BYTES:])):
+        return None
+    return sealed[SEAL_BYTES:]
 
 
 def _new_generation() -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from difflib import SequenceMatcher
@@ -10,6 +11,7 @@ from typing import Any
 from bson import Decimal128
 
 LONGEST_TEXT = 2000  # of one side of a change; longer ones are cut around the first difference
+MOST_COMPARED = 100_000  # pairs of items of two lists; the shortest way between longer ones takes minutes to find
 LEAD_IN = 200  # characters shown before it
 CUT = "…"
 
@@ -62,6 +64,9 @@ def _items_that_differ(old: Any, new: Any) -> tuple[str, str]:
     )
     if sorted(before, key=repr) == sorted(after, key=repr):
         gone, come = before, after
+    elif len(before) * len(after) > MOST_COMPARED:
+        gone = list((Counter(before) - Counter(after)).elements())
+        come = list((Counter(after) - Counter(before)).elements())
     else:
         edits = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
         gone = [item for kind, first, last, _, _ in edits if kind != "equal" for item in before[first:last]]

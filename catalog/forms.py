@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.forms.formsets import BaseFormSet
 from django.utils.timezone import localtime
 from unfold import widgets
@@ -29,12 +30,16 @@ from catalog.models import (
     SurgeWindow,
 )
 from catalog.pricing import to_paise
-from catalog.terms import WEEKDAYS
+from catalog.terms import MOST_PLACES, WEEKDAYS
 
 CHANGED_MEANWHILE = (
     "{who} saved this service at {when}, after you opened it. Nothing of yours was saved, and nothing of theirs was "
     "lost: your entries are still below. Open the service in a new tab to see theirs, then make your change there."
 )
+
+
+MOST_LINES = 200
+LARGEST_NUMBER = 1_000_000
 
 
 class LinesField(forms.CharField):
@@ -50,6 +55,8 @@ class LinesField(forms.CharField):
 
     def clean(self, value: Any) -> Any:
         lines = [line.strip() for line in super().clean(value).splitlines() if line.strip()]
+        if len(lines) > MOST_LINES:
+            raise ValidationError(f"Write at most {MOST_LINES} lines.")
         if any(len(line) > self.longest for line in lines):
             raise ValidationError(f"A line has at most {self.longest} characters.")
         return lines
@@ -73,7 +80,9 @@ def words(**options: Any) -> forms.CharField:
 
 
 def whole(**options: Any) -> forms.IntegerField:
-    return forms.IntegerField(widget=widgets.UnfoldAdminIntegerFieldWidget(), **options)
+    return forms.IntegerField(
+        widget=widgets.UnfoldAdminIntegerFieldWidget(), **{"max_value": LARGEST_NUMBER, **options}
+    )
 
 
 def amount(**options: Any) -> forms.DecimalField:
@@ -220,6 +229,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not
     capacity_per_slot = whole(
         label="Visits at the same time",
         required=False,
+        max_value=MOST_PLACES,
         help_text="At most so many in one city at one time. Empty: only the number of providers limits it.",
     )
     prescription_required = switch(label="Prescription needed", help_text="A booking without one is refused.")
@@ -288,6 +298,8 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not
         complete(self.instance)
         self.fields.setdefault("version", forms.IntegerField(required=False, widget=forms.HiddenInput()))
         self.initial.setdefault("version", self.instance.version or 0)
+        if "sort_order" in self.fields:  # not in the form of those who may only look
+            self.fields["sort_order"].validators.append(MaxValueValidator(LARGEST_NUMBER))
         for name, path in EMBEDDED.items():
             self.initial.setdefault(name, value_at(self.instance, path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 
 from django.http import QueryDict
@@ -27,7 +28,7 @@ def shelf_from(query: QueryDict) -> Shelf:
     """Which services a list's query asks for. Raises InvalidInput."""
     errors: list[FieldError] = []
     category = _category(query.get("category"), errors)
-    city = " ".join((query.get("city") or "").split()) or None
+    city = _city(query.get("city") or "") or None
     if city and len(city) > LONGEST_CITY:
         errors.append(FieldError("city", f"Use at most {LONGEST_CITY} characters.", "INVALID"))
     featured, popular = (_flag(query, name, errors) for name in ("featured", "popular"))
@@ -67,6 +68,12 @@ def instant_from(query: QueryDict) -> datetime:
     if not 2000 <= moment.year <= 2999:
         raise InvalidInput(errors=[FieldError("at", "Give an instant of this service's time.", "OUT_OF_RANGE")])
     return moment
+
+
+def _city(text: str) -> str:
+    """One way to write a city for all that find the same: each way is an answer of its own in the cache."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
+    return " ".join(seen.split()).casefold()
 
 
 def _category(text: str | None, errors: list[FieldError]) -> str | None:

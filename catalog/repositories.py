@@ -105,7 +105,9 @@ def active_service(key: str) -> Document | None:
 
 
 def _closeness(service: Document, key: str) -> int:
-    return [str(service["_id"]) == key.lower(), service.get("slug") == key.lower(), True].index(True)
+    # A name as it is written, which bookings use, comes before another service's slug that reads the same.
+    names = [str(service["_id"]) == key.lower(), service["name"] == key, service.get("slug") == key.lower(), True]
+    return names.index(True)
 
 
 def service_named(names: Iterable[str]) -> Document | None:

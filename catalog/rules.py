@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from booking_service.api.errors import FieldError
-from catalog.terms import WEEKDAYS, clock_time, decimal_of
+from catalog.terms import MOST_PLACES, WEEKDAYS, clock_time, decimal_of
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]{1,59}")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -139,8 +139,9 @@ def _availability(document: Document) -> Iterator[FieldError]:
         if str(day).upper() not in WEEKDAYS:
             yield FieldError(f"availability.availableDays.{index}", "This is not a day of the week.", "UNKNOWN_WEEKDAY")
     capacity = availability.get("capacityPerSlot")
-    if capacity is not None and capacity < 1:
-        yield FieldError("availability.capacityPerSlot", "At least one, or empty for no limit.", "OUT_OF_RANGE")
+    if capacity is not None and not 1 <= capacity <= MOST_PLACES:
+        message = f"Between 1 and {MOST_PLACES}, or empty for no limit."
+        yield FieldError("availability.capacityPerSlot", message, "OUT_OF_RANGE")
     seen: set[str] = set()
     for index, city in enumerate(availability.get("availableCities") or []):
         key = " ".join(str(city).split()).casefold()

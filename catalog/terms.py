@@ -14,6 +14,7 @@ from typing import Any
 from bson import Decimal128, ObjectId
 
 WEEKDAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
+MOST_PLACES = 100  # at one time in a city: each is claimed and counted one by one
 OPENS, CLOSES = time(6, 0), time(22, 0)  # when a document does not say
 
 
@@ -96,7 +97,7 @@ def service_of(document: Mapping[str, Any]) -> CatalogService:
     """
     pricing, availability = document.get("pricing") or {}, document.get("availability") or {}
     requirements, details = document.get("requirements") or {}, document.get("serviceDetails") or {}
-    hours = availability.get("availableHours") or {}
+    hours, capacity = availability.get("availableHours") or {}, _whole(availability.get("capacityPerSlot"))
     return CatalogService(
         id=document["_id"],
         name=document["name"],
@@ -119,7 +120,7 @@ def service_of(document: Mapping[str, Any]) -> CatalogService:
         min_age=_whole(requirements.get("minAge")),
         max_age=_whole(requirements.get("maxAge")),
         prescription_required=bool(requirements.get("prescriptionRequired")),
-        capacity_per_slot=_whole(availability.get("capacityPerSlot")),
+        capacity_per_slot=None if capacity is None else min(capacity, MOST_PLACES),
     )
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Any
 
 from django.http import HttpResponse
@@ -55,18 +53,12 @@ def answered(request: Request, key: str, build: Callable[[], Document | None]) -
     Raises:
         ServiceNotFound: `build` made None.
     """
-    answer = catalog_cache.read(_digest(key), lambda: body_of(build()), answer_of)
+    answer = catalog_cache.read(key, lambda: body_of(build()), answer_of)
     if answer is None:
         raise ServiceNotFound
     if is_known(request, answer.etag):
         return not_modified(answer.etag, HEADERS)
     return HttpResponse(answer.body, content_type="application/json", headers={"ETag": answer.etag, **HEADERS})
-
-
-@lru_cache(maxsize=1024)
-def _digest(key: str) -> str:
-    """What people search for is not written into Redis in clear."""
-    return blake2b(key.encode(), digest_size=16).hexdigest()
 
 
 class CatalogViewSet(ServiceViewSet):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, time
 from typing import Any, cast
 
 from bson import ObjectId
@@ -14,6 +15,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminDateWidget
 
 from booking_service.api.admin_filters import DeclaredFilters
 from booking_service.api.callers import Caller, Role
@@ -36,6 +39,7 @@ STATE = (
     "updated_at",
 )
 CLINICAL = ("blood_group", "clinical_history", "insured_with")
+MOVED_ON = "Somebody else has changed this since the page was opened. Open it again to see to what."
 
 
 def staff_caller(request: HttpRequest) -> Caller:
@@ -70,8 +74,36 @@ def as_document(embedded: Any) -> Any:
     return {field.column: as_document(getattr(embedded, field.attname)) for field in embedded._meta.fields}
 
 
+class DayField(forms.DateField):
+    """A calendar day, kept as midnight UTC, as the API keeps it."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return value.date() if isinstance(value, datetime) else value
+
+    def to_python(self, value: Any) -> Any:
+        day = super().to_python(value)
+        return day and datetime.combine(day, time.min, UTC)
+
+
 class ContactForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """What staff correct, under the rules of the API. What they leave as it was is left alone, however old it is."""
+    """What staff correct, under the rules of the API. What they leave as it was is left alone, however old it is.
+
+    "As it was" is as the page showed it, which the page itself keeps: the document may have moved on since. Only a day
+    that is none has to be corrected, or cleared, before anything is saved.
+    """
+
+    date_of_birth = DayField(required=False, widget=UnfoldAdminDateWidget)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = True
+
+    def has_moved_on(self, name: str) -> bool:
+        """Whether the document has another value now than the page showed."""
+        shown = self.data.get(self[name].html_initial_name)
+        now = self.fields[name].prepare_value(self[name].initial)
+        return shown is not None and shown != ("" if now is None else str(now))
 
     def changes(self) -> dict[str, Any]:
         """The changed values by the document's field names."""
@@ -82,6 +114,8 @@ class ContactForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the 
         names = {field.column: field.name for field in Patient._meta.fields}
         for error in contact_errors(self.changes()):
             self.add_error(names[error.field], error.message)
+        for name in filter(self.has_moved_on, self.changed_data):
+            self.add_error(name, MOVED_ON)
         return self.cleaned_data
 
 
@@ -94,6 +128,14 @@ class RefusalsAsMessages:
         except ServiceError as refusal:
             messages.error(request, refusal.message)
             return HttpResponseRedirect(request.get_full_path())
+
+
+class PatientList(ChangeList):
+    """Reads what it shows and nothing else of a patient."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Patient]:
+        found: QuerySet[Patient] = super().get_queryset(request, exclude_parameters)
+        return found.only(*PatientAdmin.list_display)
 
 
 @admin.register(Patient)
@@ -116,6 +158,9 @@ class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
             ("Account", {"fields": STATE}),
         ]
         return [*sets, ("Clinical", {"fields": CLINICAL})] if sees_clinical(request) else sets
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PatientList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Patient], search_term: str
@@ -152,11 +197,13 @@ class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Patient]) -> None:
         for patient in queryset:
             services.patient_deactivate(actor=staff_caller(request), patient_id=patient._id)
+            self.log_change(request, patient, "Account closed.")
 
     @admin.action(description="Reactivate", permissions=["change"])
     def reactivate(self, request: HttpRequest, queryset: QuerySet[Patient]) -> None:
         for patient in queryset:
             services.patient_reactivate(actor=staff_caller(request), patient_id=patient._id)
+            self.log_change(request, patient, "Account opened again.")
 
     @admin.display(description="addresses")
     def saved_places(self, patient: Patient) -> SafeString | str:

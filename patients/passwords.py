@@ -1,21 +1,19 @@
 """Passwords: argon2 for ours, bcrypt of the monolith until its owner signs in again.
 
-A refused password costs the same whatever stands behind it (an argon2 hash, a bcrypt hash, nothing at all): one argon2
-and one bcrypt. Only a right one may be quicker, which tells its owner nothing new.
+A refused password costs the same whatever stands behind it (an argon2 hash, a bcrypt hash, one that cannot be read,
+nothing at all): one argon2 and one bcrypt. Only a right one may be quicker, which tells its owner nothing new.
 """
 
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from functools import cache
 
+import argon2
 import bcrypt
-from django.contrib.auth.hashers import (
-    Argon2PasswordHasher,
-    BasePasswordHasher,
-    BCryptPasswordHasher,
-    make_password,
-)
+from argon2.exceptions import VerificationError, VerifyMismatchError
+from django.contrib.auth.hashers import Argon2PasswordHasher, BCryptPasswordHasher, make_password
 
 LONGEST_PASSWORD = 128
 BCRYPT_BYTES = 72
@@ -29,6 +27,12 @@ class PatientArgon2Hasher(Argon2PasswordHasher):
     memory_cost = 19 * 1024
     time_cost = 2
     parallelism = 1
+
+    def verify(self, password: str, encoded: str) -> bool:
+        try:
+            return argon2.PasswordHasher().verify("$" + encoded.split("$", 1)[1], password)
+        except VerifyMismatchError:  # Django takes a hash that cannot be read for a wrong password
+            return False
 
 
 class MonolithBcryptHasher(BCryptPasswordHasher):
@@ -64,24 +68,23 @@ def password_is_right(password: str, stored: str | None) -> bool:
     compared = []
     for hasher in (PatientArgon2Hasher(), MonolithBcryptHasher()):
         if encoded.startswith(f"{hasher.algorithm}$"):
-            if _made_it(hasher, password, encoded):
-                return True
-            compared.append(hasher.algorithm)
+            with suppress(ValueError, VerificationError):  # a hash that cannot be read lets nobody in
+                if hasher.verify(password, encoded):
+                    return True
+                compared.append(hasher.algorithm)
     _spend_what_was_saved(password, compared)
     return False
 
 
-def needs_upgrade(stored: str) -> bool:
-    """Whether a hash that was just found right should be replaced by `password_hash`."""
+def needs_upgrade(password: str, stored: str) -> bool:
+    """Whether a hash that `password` was just found to have made should be replaced by `password_hash` of it.
+
+    Not when bcrypt saw the beginning only: it may be another password that begins alike.
+    """
     encoded = from_monolith(stored)
-    return encoded.startswith(MONOLITH_PREFIX) or PatientArgon2Hasher().must_update(encoded)
-
-
-def _made_it(hasher: BasePasswordHasher, password: str, encoded: str) -> bool:
-    try:
-        return hasher.verify(password, encoded)
-    except ValueError:  # a hash that cannot be read lets nobody in
-        return False
+    if encoded.startswith(MONOLITH_PREFIX):
+        return len(password.encode()) < BCRYPT_BYTES
+    return PatientArgon2Hasher().must_update(encoded)
 
 
 def _spend_what_was_saved(password: str, compared: list[str | None]) -> None:

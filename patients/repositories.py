@@ -48,7 +48,7 @@ PROFILE_FIELDS = (
 )
 PROFILE = dict.fromkeys(PROFILE_FIELDS, True)
 CONTACT = dict.fromkeys(("name", "email", "phone", "dateOfBirth", "gender", "preferences"), True)
-CREDENTIALS = dict.fromkeys(("password", "passwordChangedAt", "isActive"), True)
+CREDENTIALS = dict.fromkeys(("emailLower", "password", "passwordChangedAt", "isActive"), True)
 STATS = dict.fromkeys(
     ("totalBookings", "totalSpent", "createdAt", "lastActive", "isVerified", "phoneVerified", "emailVerified"), True
 )
@@ -56,6 +56,11 @@ SIGN_IN_STATE = {"isActive": True, "passwordChangedAt": True, "signedOutAt": Tru
 
 ACTIVE = {"$ne": False}
 TAKEN = {"emailLower": EmailTaken, "phone": PhoneTaken, "referralCode": ReferralCodeTaken}
+
+
+def _list(field: str) -> Document:
+    """A field's entries in a pipeline; none where it is no list."""
+    return {"$cond": [{"$isArray": f"${field}"}, f"${field}", []]}
 
 
 def _refuse_duplicate(error: IntegrityError) -> None:
@@ -129,16 +134,19 @@ def _update(where: Document, update: Any, projection: Mapping[str, Any] = PROFIL
 
 
 def counters_add(patient_id: ObjectId, *, bookings: int, spent: Decimal) -> None:
-    Patient.objects.mongo_update_pipelined(
-        {"_id": patient_id}, {"$inc": {"totalBookings": bookings, "totalSpent": Decimal128(spent)}}
-    )
+    """Add to the counters; one that is no number counts as 0."""
+    added = {"totalBookings": bookings, "totalSpent": Decimal128(spent)}
+    sums = {
+        name: {"$add": [{"$cond": [{"$isNumber": f"${name}"}, f"${name}", 0]}, more]} for name, more in added.items()
+    }
+    Patient.objects.mongo_update_pipelined({"_id": patient_id}, [{"$set": sums}])
 
 
 def set_active(patient_id: ObjectId, *, active: bool, at: datetime) -> bool:
-    """Close or reopen an account; closing ends its sessions. False when there is no such patient."""
-    closed = {"isActive": False, "deletedAt": at, "sessions": [], "signedOutAt": at, "updatedAt": at}
-    opened = {"isActive": True, "deletedAt": None, "updatedAt": at}
-    result = Patient.objects.mongo_update_one({"_id": patient_id}, {"$set": opened if active else closed})
+    """Close or reopen an account; its sessions end either way. False when there is no such patient."""
+    state = {"isActive": active, "deletedAt": None if active else at}
+    ended = {"sessions": [], "signedOutAt": at, "updatedAt": at}
+    result = Patient.objects.mongo_update_one({"_id": patient_id}, {"$set": state | ended})
     return bool(result.matched_count)
 
 
@@ -152,9 +160,10 @@ def sign_in_state(patient_id: ObjectId) -> Document | None:
 
 def session_add(patient_id: ObjectId, session: Document, *, password_changed_at: datetime | None, at: datetime) -> bool:
     """Open a session, unless the account was closed or got another password since `password_changed_at` was read."""
+    sessions = {"$slice": [{"$concatArrays": [_list("sessions"), [{"$literal": session}]]}, -MOST_SESSIONS]}
     result = Patient.objects.mongo_update_one(
         {"_id": patient_id, "isActive": ACTIVE, "passwordChangedAt": password_changed_at},
-        {"$push": {"sessions": {"$each": [session], "$slice": -MOST_SESSIONS}}, "$set": {"lastActive": at}},
+        [{"$set": {"sessions": sessions, "lastActive": at}}],
     )
     return bool(result.matched_count)
 
@@ -194,17 +203,25 @@ def session_is_latest(patient_id: ObjectId, session_id: ObjectId, *, refresh_id:
 
 
 def password_set(
-    patient_id: ObjectId, *, seen: str, hashed: str, sessions_kept: Sequence[ObjectId], at: datetime
+    patient_id: ObjectId,
+    *,
+    changed_at: datetime | None,
+    hashed: str,
+    sessions_kept: Sequence[ObjectId],
+    at: datetime,
 ) -> bool:
-    """Set another password and end all sessions but `sessions_kept`; False when `seen` is not the present hash."""
+    """Set another password and end all sessions but `sessions_kept`; False when it was not last changed `changed_at`.
+
+    That an old hash of the same password was replaced in the meantime is no change.
+    """
     kept = {
         "$filter": {
-            "input": {"$ifNull": ["$sessions", []]},
+            "input": _list("sessions"),
             "cond": {"$in": ["$$this._id", {"$literal": list(sessions_kept)}]},
         }
     }
     result = Patient.objects.mongo_update_one(
-        {"_id": patient_id, "isActive": ACTIVE, "password": seen},
+        {"_id": patient_id, "isActive": ACTIVE, "passwordChangedAt": changed_at},
         [
             {
                 "$set": {
@@ -233,17 +250,24 @@ def addresses(patient_id: ObjectId) -> list[Document] | None:
     return None if found is None else found.get("savedAddresses") or []
 
 
-_PRESENT = {"$ifNull": ["$savedAddresses", []]}
+def address_exists(patient_id: ObjectId, address_id: ObjectId) -> bool:
+    return Patient.objects.mongo_find_one({"_id": patient_id, "savedAddresses._id": address_id}, {"_id": 1}) is not None
+
+
+# What the monolith kept that is no address with an id stays where it is: nobody can name it, or make it the default.
+_PRESENT = _list("savedAddresses")
+_IS_ADDRESS = {"$eq": [{"$type": "$$this._id"}, "objectId"]}
 
 
 def _one_default(preferred: ObjectId | None) -> list[Document]:
     """Pipeline stages after which exactly one address is the default: `preferred`, else the present, else the first."""
-    defaults = {"$filter": {"input": "$savedAddresses", "cond": {"$eq": ["$$this.isDefault", True]}}}
+    known = {"$filter": {"input": "$savedAddresses", "cond": _IS_ADDRESS}}
+    defaults = {"$filter": {"input": known, "cond": {"$eq": ["$$this.isDefault", True]}}}
     first_default = {"$first": {"$map": {"input": defaults, "in": "$$this._id"}}}
-    first = {"$first": {"$map": {"input": "$savedAddresses", "in": "$$this._id"}}}
+    first = {"$first": {"$map": {"input": known, "in": "$$this._id"}}}
     chosen = preferred if preferred is not None else {"$ifNull": [first_default, first]}
     marked = {"$mergeObjects": ["$$this", {"isDefault": {"$eq": ["$$this._id", "$$chosen"]}}]}
-    each = {"$map": {"input": "$savedAddresses", "in": marked}}
+    each = {"$map": {"input": "$savedAddresses", "in": {"$cond": [_IS_ADDRESS, marked, "$$this"]}}}
     return [{"$set": {"savedAddresses": {"$let": {"vars": {"chosen": chosen}, "in": each}}}}]
 
 
@@ -286,10 +310,8 @@ def address_remove(patient_id: ObjectId, address_id: ObjectId, *, at: datetime) 
 
 
 def _addresses_update(where: Document, stages: list[Document], address_id: ObjectId) -> Document | None:
-    after = _update(where, stages, {"savedAddresses": True})
-    if after is None:
-        return None
-    return next(address for address in after["savedAddresses"] if address["_id"] == address_id)
+    after = _update(where, stages, {"savedAddresses": {"$elemMatch": {"_id": address_id}}})
+    return after and after["savedAddresses"][0]
 
 
 # --- audit -----------------------------------------------------------------------------------------------------------

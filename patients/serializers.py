@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -48,6 +49,9 @@ class WordField(serializers.CharField):
         return word
 
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+
+
 @extend_schema_field({"type": "string", "format": "date"})
 class DayField(Field[datetime, Any, str, Any]):
     """A calendar day, `YYYY-MM-DD`; an ISO instant is its day in UTC. Kept as midnight UTC, as the monolith did."""
@@ -56,7 +60,9 @@ class DayField(Field[datetime, Any, str, Any]):
 
     def to_internal_value(self, data: Any) -> datetime:
         try:
-            day = date.fromisoformat(data) if isinstance(data, str) and len(data) == 10 else _utc_day(data)
+            if not _DAY.match(data):  # Python reads days of weeks, too
+                raise ValueError
+            day = date.fromisoformat(data) if len(data) == 10 else _utc_day(data)
         except (TypeError, ValueError, OverflowError):
             self.fail("not_a_day")
         return datetime.combine(day, time.min, UTC)

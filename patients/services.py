@@ -158,13 +158,14 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
             raise InvalidCredentials
     if found.get("isActive") is False:
         raise AccountDeactivated
-    if passwords.needs_upgrade(stored):
+    if passwords.needs_upgrade(password, stored):
         repositories.password_upgrade(found["_id"], seen=stored, hashed=passwords.password_hash(password))
+    # Seen before the session is open: what cannot go on record leaves none behind.
+    profile = _seen_by(Caller(Role.PATIENT, found["_id"]), _visible(found))
     signed_in = session_open(found)
     if signed_in is None:
         raise InvalidCredentials
-    owner = Caller(Role.PATIENT, found["_id"])
-    return _seen_by(owner, _visible(found)), signed_in
+    return profile, signed_in
 
 
 def password_change(
@@ -179,19 +180,28 @@ def password_change(
         TooManyAttempts: no password was looked at.
     """
     patient_id = _own_id(actor)
-    with SIGN_IN_LIMITS.attempt(account=str(patient_id), address=address):
-        found = repositories.credentials(patient_id)
-        if found is None or not passwords.password_is_right(current_password, found.get("password")):
+    found = repositories.credentials(patient_id)
+    if found is None:
+        raise InvalidCredentials("The current password is wrong.")
+    with SIGN_IN_LIMITS.attempt(account=_typed_at_sign_in(found), address=address):
+        if not passwords.password_is_right(current_password, found.get("password")):
             raise InvalidCredentials("The current password is wrong.")
     kept = [] if session_id is None else [session_id]
     now = datetime.now(UTC)
     hashed = passwords.password_hash(new_password)
-    if not repositories.password_set(patient_id, seen=found["password"], hashed=hashed, sessions_kept=kept, at=now):
+    if not repositories.password_set(
+        patient_id, changed_at=found.get("passwordChangedAt"), hashed=hashed, sessions_kept=kept, at=now
+    ):
         raise InvalidCredentials("The current password is wrong.")
     sign_in_state.forget(patient_id)
     if session_id is not None:
         return None
     return session_open({"_id": patient_id, "passwordChangedAt": _stored_precision(now)})
+
+
+def _typed_at_sign_in(found: Document) -> str:
+    """What names the account at a sign-in, so that both share its attempts; else what nobody can type there."""
+    return found.get("emailLower") or f"ID {found['_id']}"
 
 
 def _stored_precision(moment: datetime) -> datetime:
@@ -205,7 +215,7 @@ def patient_deactivate(*, actor: Caller, patient_id: ObjectId) -> None:
 
 
 def patient_reactivate(*, actor: Caller, patient_id: ObjectId) -> None:
-    """Open a closed account again; its old tokens stay ended."""
+    """Open a closed account again; every token of before ends, those of other issuers that came meanwhile too."""
     _set_active(actor, patient_id, active=True)
 
 
@@ -349,8 +359,7 @@ def address_update(*, actor: Caller, address_id: ObjectId, changes: Mapping[str,
     changed = repositories.address_change(patient_id, address_id, dict(changes), at=datetime.now(UTC))
     if changed is not None:
         return changed
-    present = repositories.addresses(patient_id) or []
-    if any(address["_id"] == address_id for address in present):
+    if repositories.address_exists(patient_id, address_id):
         raise DefaultAddressRequired
     raise AddressNotFound
 
@@ -369,12 +378,13 @@ def patient_contact(patient_id: ObjectId) -> PatientContact:
     found = repositories.contact(patient_id)
     if found is None:
         raise PatientNotFound
+    born = found.get("dateOfBirth")
     return PatientContact(
         id=patient_id,
         name=found.get("name", ""),
         email=found.get("email", ""),
         phone=found.get("phone", ""),
-        date_of_birth=found.get("dateOfBirth"),
+        date_of_birth=born if isinstance(born, datetime) else None,
         gender=found.get("gender"),
         preferences=found.get("preferences") or {},
     )

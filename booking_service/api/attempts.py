@@ -2,9 +2,10 @@
 
 Whoever begins an attempt takes one of the FAILURES places that an account and an address have in a window. A success
 gives its place back, a failure keeps it until the window ends: places taken are guesses that failed and guesses that
-are being looked at, so however many come at once, no more than FAILURES wrong ones are ever looked at. While all places
-are taken but not all by failures, the next one waits a moment for one to be given back: a clinic signs in behind one
-address. Accounts that do not exist are limited like those that do.
+are being looked at, so however many come at once, no more than FAILURES wrong ones are ever looked at. The place of an
+attempt that nobody hears of again, for its process died or Redis was away, is free after PLACE_SECONDS. While all
+places are taken but not all by failures, the next one waits a moment for one to be given back: a clinic signs in behind
+one address. Accounts that do not exist are limited like those that do.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from django.db import OperationalError
@@ -25,30 +26,35 @@ from booking_service.api.errors import TooManyRequests
 
 FAILURES = 5
 WINDOW_SECONDS = 15 * 60
+# Longer than an attempt can take: MongoDB is not waited for beyond 20 s. A failure that comes later counts as well.
+PLACE_SECONDS = 30.0
 # Attempts take a tenth of a second or so, and no more of them wait than a process has threads.
 PATIENCE_SECONDS = 3.0
 PAUSE_SECONDS = 0.02
 
-# A window is a hash {id, taken, failed} that ends with its key. What a dead process took stays taken in it.
+# A window is a sorted set of attempts by when their places are free again, by Redis' clock: those that failed never,
+# but they go with the window, whose end is that of its key.
 _TAKE = """
-local id = redis.call('HGET', KEYS[1], 'id')
-if not id then
-  id = ARGV[3]
-  redis.call('HSET', KEYS[1], 'id', id, 'taken', 0, 'failed', 0)
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local given = 0
-if tonumber(redis.call('HGET', KEYS[1], 'taken')) < tonumber(ARGV[1]) then
-  redis.call('HINCRBY', KEYS[1], 'taken', 1)
+if redis.call('ZCARD', KEYS[1]) < tonumber(ARGV[2]) then
+  redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
   given = 1
 end
-return {given, tonumber(redis.call('HGET', KEYS[1], 'failed')), redis.call('PTTL', KEYS[1]), id}
+if redis.call('PTTL', KEYS[1]) < 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+return {given, redis.call('ZCOUNT', KEYS[1], '+inf', '+inf'), redis.call('PTTL', KEYS[1])}
 """
 
-# Only in the window that the place is of: one that began since owes nothing for it.
-_SETTLE = """
-if redis.call('HGET', KEYS[1], 'id') == ARGV[1] then
-  redis.call('HINCRBY', KEYS[1], ARGV[2], ARGV[3])
+_GIVE_BACK = "return redis.call('ZREM', KEYS[1], ARGV[1])"
+
+_KEEP_AS_FAILED = """
+redis.call('ZADD', KEYS[1], '+inf', ARGV[1])
+if redis.call('PTTL', KEYS[1]) < 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return 1
 """
@@ -63,20 +69,19 @@ class TooManyAttempts(TooManyRequests):
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Whether a place was given, in which window; how many others failed in it, and when it ends."""
+    """Whether a place was given; how many others failed in the window, and when it ends."""
 
     given: bool
     failed: int
     seconds_left: float
-    window: str
 
 
 @dataclass(slots=True)
 class _Window:
-    id: str
+    """Attempts by when their places are free again: those that failed, never."""
+
     ends: float
-    taken: int = 0
-    failed: int = 0
+    places: dict[str, float] = field(default_factory=dict)
 
 
 class _Here:
@@ -88,65 +93,65 @@ class _Here:
         self._lock = threading.Lock()
         self._windows: dict[str, _Window] = {}
 
-    def take(self, name: str) -> _Answer:
+    def take(self, name: str, attempt: str) -> _Answer:
         now = time.monotonic()
         with self._lock:
-            window = self._windows.get(name)
-            if window is None or window.ends <= now:
-                window = self._begun(name, now)
-            given = window.taken < FAILURES
-            window.taken += given
-            return _Answer(given, window.failed, window.ends - now, window.id)
+            window = self._window(name, now)
+            window.places = {other: free_at for other, free_at in window.places.items() if free_at > now}
+            given = len(window.places) < FAILURES
+            if given:
+                window.places[attempt] = now + PLACE_SECONDS
+            failed = sum(free_at == math.inf for free_at in window.places.values())
+            return _Answer(given, failed, window.ends - now)
 
-    def settle(self, name: str, window_id: str, field: str, by: int) -> None:
+    def give_back(self, name: str, attempt: str) -> None:
         with self._lock:
-            window = self._windows.get(name)
-            if window is not None and window.id == window_id:
-                setattr(window, field, getattr(window, field) + by)
+            if window := self._windows.get(name):
+                window.places.pop(attempt, None)
 
-    def _begun(self, name: str, now: float) -> _Window:
+    def keep_as_failed(self, name: str, attempt: str) -> None:
+        with self._lock:
+            self._window(name, time.monotonic()).places[attempt] = math.inf
+
+    def _window(self, name: str, now: float) -> _Window:
+        window = self._windows.get(name)
+        if window is None or window.ends <= now:
+            self._make_room(now)
+            window = self._windows[name] = _Window(now + WINDOW_SECONDS)
+        return window
+
+    def _make_room(self, now: float) -> None:
         if len(self._windows) >= self.MOST_KEYS:
             self._windows = {key: window for key, window in self._windows.items() if window.ends > now}
         while len(self._windows) >= self.MOST_KEYS:
             self._windows.pop(next(iter(self._windows)))  # a flood of names: the oldest window goes first
-        window = self._windows[name] = _Window(uuid4().hex, now + WINDOW_SECONDS)
-        return window
 
 
 _here = _Here()
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """One attempt's place in a window of `name`."""
-
-    name: str
-    window: str
+def _in_redis(script: str, names: list[str], *arguments: Any) -> list[Any] | None:
+    return throttling.counters().each_in_redis(script, [(name, arguments) for name in names])
 
 
-def _take(names: list[str]) -> list[_Answer]:
-    calls = [(name, (FAILURES, int(WINDOW_SECONDS * 1000), uuid4().hex)) for name in names]
-    answers = throttling.counters().each_in_redis(_TAKE, calls)
+def _take(names: list[str], attempt: str) -> list[_Answer]:
+    place, window = int(PLACE_SECONDS * 1000), int(WINDOW_SECONDS * 1000)
+    answers = _in_redis(_TAKE, names, attempt, FAILURES, place, window)
     if answers is None:
-        return [_here.take(name) for name in names]
-    return [_Answer(bool(given), failed, left / 1000, window.decode()) for given, failed, left, window in answers]
+        return [_here.take(name, attempt) for name in names]
+    return [_Answer(bool(given), failed, left / 1000) for given, failed, left in answers]
 
 
-def _settle(places: list[_Place], field: str, by: int) -> None:
-    # Ids of windows are nobody else's: of Redis and this process, the one that has it counts.
-    for place in places:
-        _here.settle(place.name, place.window, field, by)
-    if places:
-        calls = [(place.name, (place.window, field, by)) for place in places]
-        throttling.counters().each_in_redis(_SETTLE, calls)
+def _give_back(names: list[str], attempt: str) -> None:
+    for name in names:
+        _here.give_back(name, attempt)  # Redis may be back since it was taken
+    _in_redis(_GIVE_BACK, names, attempt)
 
 
-def _give_back(places: list[_Place]) -> None:
-    _settle(places, "taken", -1)
-
-
-def _keep_as_failed(places: list[_Place]) -> None:
-    _settle(places, "failed", 1)
+def _keep_as_failed(names: list[str], attempt: str) -> None:
+    if _in_redis(_KEEP_AS_FAILED, names, attempt, int(WINDOW_SECONDS * 1000)) is None:
+        for name in names:
+            _here.keep_as_failed(name, attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,29 +175,28 @@ class AttemptLimits:
             yield
             return
         kinds = {"address": address, "account": account}
-        places = _places([throttling.key_name(f"{self.scope}-{kind}", key) for kind, key in kinds.items()])
+        names = [throttling.key_name(f"{self.scope}-{kind}", key) for kind, key in kinds.items()]
+        attempt = _begun(names)
         try:
             yield
         except OperationalError:
-            _give_back(places)  # no password was looked at
+            _give_back(names, attempt)  # no password was looked at
             raise
         except BaseException:
-            _keep_as_failed(places)
+            _keep_as_failed(names, attempt)
             raise
-        _give_back(places)
+        _give_back(names, attempt)
 
 
-def _places(names: list[str]) -> list[_Place]:
-    """A place in the window of each name, as soon as there is one in all of them. Raises TooManyAttempts."""
+def _begun(names: list[str]) -> str:
+    """An attempt with a place in the window of each name, as soon as there is one in all. Raises TooManyAttempts."""
+    attempt = uuid4().hex
     give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        answers = _take(names)
-        places = [_Place(name, answer.window) for name, answer in zip(names, answers, strict=True) if answer.given]
-        if len(places) == len(names):
-            return places
-        _give_back(places)  # nobody waits with a place in hand: two might wait for each other's
-        _check_is_worth_waiting([answer for answer in answers if not answer.given], give_up_at)
+    while refusals := [answer for answer in _take(names, attempt) if not answer.given]:
+        _give_back(names, attempt)  # nobody waits with a place in hand: two might wait for each other's
+        _check_is_worth_waiting(refusals, give_up_at)
         time.sleep(PAUSE_SECONDS)
+    return attempt
 
 
 def _check_is_worth_waiting(refusals: list[_Answer], give_up_at: float) -> None:

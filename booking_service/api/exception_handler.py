@@ -14,10 +14,19 @@ from rest_framework import exceptions as drf
 
 from booking_service.api import errors
 from booking_service.api.envelope import Response, error_response
-from booking_service.djongo.errors import is_unreachable
+from booking_service.djongo.errors import StillInConflict, is_unreachable
 from booking_service.operations import metrics
 
 logger = logging.getLogger(__name__)
+
+CONFLICT_OVER_SECONDS = 2
+
+
+def _still_in_conflict(exc: StillInConflict) -> errors.ServiceError:
+    """Nothing is broken, too many want the same."""
+    logger.warning("a transaction met conflicts for as long as it was tried again")
+    return errors.ServiceUnavailable(retry_after=CONFLICT_OVER_SECONDS)
+
 
 _TRANSLATIONS: tuple[
     tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], errors.ServiceError]], ...
@@ -31,6 +40,7 @@ _TRANSLATIONS: tuple[
     (drf.UnsupportedMediaType, lambda exc: errors.UnsupportedMediaType()),
     (drf.Throttled, lambda exc: errors.TooManyRequests(retry_after=int(exc.wait or 1))),
     (RequestDataTooBig, lambda exc: errors.PayloadTooLarge()),
+    (StillInConflict, _still_in_conflict),
     ((drf.ParseError, SuspiciousOperation, UnreadablePostError), lambda exc: errors.InvalidInput()),
 )
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 import orjson
-from bson import Decimal128, ObjectId
+from bson import DBRef, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
 
 PAISE = Decimal("0.01")
 # The upper half of a Decimal128 (BID) that is positive, has two decimals and a coefficient that fits the lower half.
 TWO_DECIMALS = (6176 - 2) << 49
 EXACT_FLOAT = 2**53
+LARGEST_WHOLE = 2**63
 
 # orjson would write "+00:00" and microseconds; _encode writes "…T10:00:00.000Z" as the monolith did.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME
@@ -24,14 +26,17 @@ def instant_text(moment: datetime) -> str:
     return moment.isoformat("T", "milliseconds") + "Z"
 
 
-def money_number(amount: Decimal) -> int | float:
-    """A JSON number with at most two decimals, rounded half-up."""
-    rounded = amount.quantize(PAISE, rounding=ROUND_HALF_UP)
-    whole = int(rounded)
-    return whole if rounded == whole else float(rounded)
+def money_number(amount: Decimal) -> int | float | None:
+    """A JSON number with at most two decimals, rounded half-up; None for infinity, and for what is no number."""
+    try:
+        rounded = amount.quantize(PAISE, rounding=ROUND_HALF_UP)
+        whole = int(rounded)
+    except (InvalidOperation, ValueError):
+        return None
+    return whole if rounded == whole and abs(whole) < LARGEST_WHOLE else float(rounded)
 
 
-def stored_money_number(amount: Decimal128) -> int | float:
+def stored_money_number(amount: Decimal128) -> int | float | None:
     """``money_number`` of money as MongoDB keeps it. Amounts of two decimals, nearly all, are read off the encoding:
     ``to_decimal`` costs ten times as much."""
     high, paise = amount.__getstate__()
@@ -64,6 +69,8 @@ def _encode_rare(value: Any) -> Any:
             return dict(value)
         case set() | frozenset() | tuple():
             return list(value)
+        case bytes() | DatetimeMS() | DBRef() | MaxKey() | MinKey() | Regex() | Timestamp():
+            return None  # MongoDB knows it, JSON does not, and no document of ours has it
     raise TypeError(f"{type(value).__name__} has no shape in this API.")
 
 

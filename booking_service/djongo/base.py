@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from datetime import MAXYEAR, MINYEAR
 from typing import Any
 
 from django.db.backends.utils import debug_transaction
@@ -15,7 +16,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from .collections import SessionBoundDatabase
+from .collections import ANY_TIME, SessionBoundDatabase
 from .errors import UNKNOWN_COMMIT, translated_errors
 from .pipelining import PipelinedWrites
 from .schema import DatabaseSchemaEditor
@@ -35,6 +36,17 @@ class DatabaseOperations(operations.DatabaseOperations):
 
     compiler_module = "booking_service.djongo.compiler"
     prep_for_iexact_query = operations.DatabaseOperations.prep_for_like_query
+
+    def convert_datetimefield_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """The instant; without a zone where no other zone may have a day for it, so that nobody looks for one."""
+        if value is None or not MINYEAR < value.year < MAXYEAR:
+            return value
+        return super().convert_datetimefield_value(value, expression, connection)
+
+    def convert_decimalfield_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """The number; infinity and what is no number stay as they are stored, for no number can be made of them."""
+        number = super().convert_decimalfield_value(value, expression, connection)
+        return number if number is None or number.is_finite() else value
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -95,6 +107,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def cursor(self) -> Cursor:
         return Cursor(self.documents)
+
+    def get_connection_params(self) -> dict[str, Any]:
+        return {"datetime_conversion": ANY_TIME.name, **super().get_connection_params()}
 
     def get_database_version(self) -> tuple[int, ...]:
         """The first thing asked of a new connection; commands that can do without a database go on without it."""

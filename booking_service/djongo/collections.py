@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db.transaction import TransactionManagementError
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, NetworkTimeout, PyMongoError, ServerSelectionTimeoutError
@@ -30,8 +30,10 @@ SESSION_CALLS = frozenset(
 )
 # MongoDB sends no more than 101 documents at first unless it is told to.
 ROWS_IN_ONE_ANSWER = 1_000
-TIMES_WITH_ZONE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
-TIMES_AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=False)
+# An instant that Python's calendar has no year for is a DatetimeMS, not an error of the whole answer.
+ANY_TIME = DatetimeConversion.DATETIME_AUTO
+TIMES_WITH_ZONE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, datetime_conversion=ANY_TIME)
+TIMES_AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=False, datetime_conversion=ANY_TIME)
 
 
 class SessionBoundCollection:

@@ -1,10 +1,12 @@
-"""The official query compiler, with the one delete it refuses, from a list that joins another collection; and models of
-documents that do not fit theirs."""
+"""The official query compiler; but it reads whatever a document holds, and deletes from a list that joins, too."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.db.models.sql.constants import MULTI
 from django.db.models.sql.query import Query
@@ -17,15 +19,30 @@ from django_mongodb_backend.compiler import (
 from django_mongodb_backend.compiler import SQLCompiler as MongoCompiler
 from django_mongodb_backend.compiler import SQLDeleteCompiler as MongoDeleteCompiler
 
-from .readable import or_none
+Converter = Callable[[Any, Any, Any], Any]
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ValidationError)
 
 
 class SQLCompiler(MongoCompiler):
-    """A stored value that is none of its field is read as None."""
+    """Documents need not have the shape of their model: one odd value must not hide those beside it."""
 
-    def get_converters(self, expressions: Any) -> Any:
-        found = super().get_converters(expressions)
-        return {place: (or_none(converters), expression) for place, (converters, expression) in found.items()}
+    def get_converters(self, expressions: Any) -> dict[int, tuple[list[Converter], Any]]:
+        found = super().get_converters(expressions).items()
+        return {place: ([_as_far_as_readable(each) for each in every], of) for place, (every, of) in found}
+
+
+def _as_far_as_readable(convert: Converter) -> Converter:
+    """What is not of the field's type stays as it is stored."""
+
+    @wraps(convert)
+    def converted(value: Any, expression: Any, connection: Any) -> Any:
+        try:
+            return convert(value, expression, connection)
+        except UNREADABLE:
+            return value
+
+    return converted
 
 
 class SQLDeleteCompiler(MongoDeleteCompiler):

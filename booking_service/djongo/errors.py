@@ -14,6 +14,10 @@ UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
 DUPLICATE_KEY = 11000
 
 
+class StillInConflict(OperationalError):
+    """A transaction met other transactions for as long as it was tried again. Nothing of it was written."""
+
+
 def translated(error: PyMongoError) -> DatabaseError:
     """The Django error that says what `error` says: IntegrityError for a duplicate key, OperationalError where MongoDB
     cannot be reached or asks for a retry, DatabaseError for the rest. The cause stays attached by the caller."""

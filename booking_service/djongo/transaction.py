@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.db import connection
 from django_mongodb_backend.transaction import atomic, on_commit
 
-from .errors import is_transient
+from .errors import StillInConflict, is_transient, is_unreachable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +33,7 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     so it must not do anything that a rollback does not undo; use `on_commit` for that.
 
     Raises:
-        Whatever `function` raises; django.db.OperationalError when conflicts last longer than RETRY_SECONDS.
+        Whatever `function` raises; StillInConflict, a django.db.OperationalError, after RETRY_SECONDS of conflicts.
     """
     return run_within(RETRY_SECONDS, function, *args, **kwargs)
 
@@ -52,8 +52,12 @@ def run_within(seconds: float, function: Callable[P, R], *args: P.args, **kwargs
             with atomic():
                 return function(*args, **kwargs)
         except Exception as error:
-            if not is_transient(error) or time.monotonic() > give_up_at:
+            if not is_transient(error):
                 raise
+            if time.monotonic() > give_up_at:
+                if is_unreachable(error):
+                    raise
+                raise StillInConflict from error
         time.sleep(random.uniform(0, pause))  # noqa: S311 - spreads retries, keeps no secret
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 

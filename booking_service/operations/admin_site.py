@@ -9,7 +9,6 @@ from typing import Any, cast
 from django.contrib import messages
 from django.db import DatabaseError, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
 from booking_service.djongo.apps import MongoAdminConfig
@@ -36,19 +35,6 @@ class StaffSite(UnfoldAdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return races_told(super().login)(request, extra_context)
-
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        # These need the models, which are not there yet when Django asks for the site.
-        from django.contrib.auth.views import PasswordChangeView
-
-        from booking_service.operations.passwords import OwnPasswordForm
-
-        page = PasswordChangeView.as_view(
-            form_class=OwnPasswordForm,
-            success_url=reverse("admin:password_change_done"),
-            extra_context={**self.each_context(request), **(extra_context or {})},
-        )
-        return cast(HttpResponse, page(request))
 
 
 class StaffAdminConfig(MongoAdminConfig):

@@ -5,7 +5,7 @@ threads where one will do, a fifth of a request that asks MongoDB once. Here eve
 connection itself and gives it back when it has answered. It needs epoll; where there is none (macOS), the stock way
 serves as well, only slower.
 
-What is scarce is a connection: it is waiting, or in the hands of one thread. Taking it out of `_waiting` is one step
+What is scarce is a connection: it is waiting, or in the hands of one thread. Taking it out of a dict is one step
 of the interpreter, so a thread and the main thread that closes what waited too long never both have it.
 """
 
@@ -19,51 +19,59 @@ from typing import Any
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
-from booking_service.operations.gunicorn_worker import BookingWorker
+from booking_service.operations.gunicorn_worker import CLIENT_SECONDS, BookingWorker
 
+MOST_PIPELINED = 100
 ONE_THREAD = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLONESHOT", 0)
 
 
 class WaitingConnections:
-    """Connections whose next request has not come yet, in the order in which they began to wait."""
+    """Connections whose next request has not come yet, in the order in which they began to wait.
 
-    def __init__(self, keepalive: float) -> None:
-        self._keepalive = keepalive
+    One may wait ``keepalive`` seconds, as load balancers rely on, but a new one, whose client has yet to say anything
+    at all, ``first`` seconds only: it costs a stranger nothing.
+    """
+
+    def __init__(self, *, first: float, keepalive: float) -> None:
+        self._first, self._keepalive = first, keepalive
         self._readable = select.epoll()
-        self._waiting: dict[int, Any] = {}
+        self._new: dict[int, Any] = {}
+        self._kept: dict[int, Any] = {}
         self._stopped_at = math.inf
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._new) + len(self._kept)
 
     def add(self, conn: Any) -> None:
         """A new connection waits for its first request."""
-        self._wait(conn)
+        _wait(conn, self._new)
         self._readable.register(conn.sock, ONE_THREAD)
 
     def give_back(self, conn: Any) -> None:
         """A connection that was taken waits for its next request."""
-        self._wait(conn)
+        _wait(conn, self._kept)
         self._readable.modify(conn.sock, ONE_THREAD)
 
     def take(self) -> Any:
         """A connection with something to read, for this thread alone; None when another one was quicker."""
         ((descriptor, _),) = self._readable.poll(maxevents=1)
-        return self._waiting.pop(descriptor, None)
+        return self._kept.pop(descriptor, None) or self._new.pop(descriptor, None)
 
     def take_expired(self) -> list[Any]:
         """Those that have waited too long, for the caller to close. Called by one thread only, the one that adds."""
-        now, expired = time.monotonic(), []
-        for descriptor, conn in list(self._waiting.items()):
-            if self._end_of(conn) > now:
-                break
-            if self._waiting.pop(descriptor, None) is not None:
-                expired.append(conn)
-        return expired
+        silent = []
+        for conn in self._expired(self._new, self._first):
+            if conn.sock.is_silent():
+                silent.append(conn)
+            else:  # it waits for a thread, not for its client
+                self.give_back(conn)
+        return silent + self._expired(self._kept, self._keepalive)
 
     def take_all(self) -> list[Any]:
         """All of them, for the caller to close."""
-        return [conn for fd, conn in list(self._waiting.items()) if self._waiting.pop(fd, None) is not None]
+        return [
+            conn for waiting in (self._new, self._kept) for fd, conn in list(waiting.items()) if waiting.pop(fd, None)
+        ]
 
     def stop(self) -> None:
         """From now on nobody waits longer than STOP_KEEPALIVE_LINGER: who waits now, and who is given back later.
@@ -73,20 +81,31 @@ class WaitingConnections:
         """
         self._stopped_at = time.monotonic()
 
-    def _wait(self, conn: Any) -> None:
-        conn.waits_since = time.monotonic()
-        self._waiting[conn.sock.fileno()] = conn
+    def _expired(self, waiting: dict[int, Any], seconds: float) -> list[Any]:
+        now, expired = time.monotonic(), []
+        for descriptor, conn in list(waiting.items()):
+            if self._end_of(conn, seconds) > now:
+                break
+            if waiting.pop(descriptor, None) is not None:
+                expired.append(conn)
+        return expired
 
-    def _end_of(self, conn: Any) -> float:
+    def _end_of(self, conn: Any, seconds: float) -> float:
         lingers_until = max(conn.waits_since, self._stopped_at) + STOP_KEEPALIVE_LINGER
-        return float(min(conn.waits_since + self._keepalive, lingers_until))
+        return float(min(conn.waits_since + seconds, lingers_until))
+
+
+def _wait(conn: Any, waiting: dict[int, Any]) -> None:
+    conn.waits_since = time.monotonic()
+    waiting[conn.sock.fileno()] = conn
 
 
 class FollowersWorker(BookingWorker):
     """Accepts on the main thread, which also closes what waited too long; answers on `threads` others."""
 
     def init_process(self) -> None:
-        self._waiting = WaitingConnections(self.cfg.keepalive)
+        keepalive = self.cfg.keepalive
+        self._waiting = WaitingConnections(first=min(CLIENT_SECONDS, keepalive), keepalive=keepalive)
         super().init_process()
 
     @property
@@ -138,9 +157,14 @@ class FollowersWorker(BookingWorker):
         self.method_queue.defer(self._forget)
 
     def _answered_and_kept(self, conn: Any) -> bool:
-        """What was read along with a request is the next one, pipelined, and not readable any more."""
+        """What was read along with a request is the next one, pipelined, and not readable any more.
+
+        Who sends more of them in a row than anybody has a reason to is cut off: others wait for the thread.
+        """
         conn.data_ready = True
-        while self.handle(conn):
+        for _ in range(MOST_PIPELINED):
+            if not self.handle(conn):
+                return False
             if not conn.parser.unreader.buf.getvalue():
                 return True
         return False

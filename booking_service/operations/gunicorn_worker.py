@@ -2,19 +2,21 @@
 
 import socket
 import struct
+import time
+from collections.abc import Callable
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers import gthread
 
 from booking_service.api.renderers import encode
 from booking_service.api.request_id import bind_request_id, current_request_id
 
-# A client that says nothing for so long in the middle of a request has gone, and its thread is needed. The kernel keeps
-# the time: gunicorn makes the socket blocking before each request, whatever Python was told.
-STALLED_SECONDS = 10
-_STALLED = struct.pack("ll", STALLED_SECONDS, 0)
+# So long a thread waits for the client of a request, and so long a new connection may say nothing.
+CLIENT_SECONDS = 10
+# What a view left of a body is read up to so many bytes; of a larger one the connection ends with the answer.
+UNREAD_BYTES = 65_536
 
 
 def write_error(client: Any, status: int, reason: str, message: str) -> None:
@@ -26,6 +28,52 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
         f"X-Request-ID: {current_request_id()}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     client.sendall(head.encode("latin-1") + body)
+
+
+class ClientSocket(socket.socket):
+    """A client's connection, for which a thread waits no longer than `patience`: to read and to send, taken together.
+
+    When it is used up, what has come is still read and what fits is still sent, and BlockingIOError raised instead of
+    waiting. The kernel keeps the time of each single call, so the last one may take CLIENT_SECONDS more.
+    """
+
+    patience = 0.0  # seconds
+
+    def __init__(self, accepted: socket.socket) -> None:
+        """Take over ``accepted``, which is of no use any more."""
+        super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", CLIENT_SECONDS, 0))
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        data: bytes = self._patiently(super().recv, size, flags)
+        return data
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._patiently(super().send, rest, flags) :]
+
+    def is_silent(self) -> bool:
+        """Whether there is nothing to read."""
+        try:
+            return not super().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return True
+
+    def _patiently(self, call: Callable[[Any, int], Any], argument: Any, flags: int) -> Any:
+        began = time.monotonic()
+        try:
+            return call(argument, flags if self.patience > 0 else flags | socket.MSG_DONTWAIT)
+        finally:
+            self.patience -= time.monotonic() - began
+
+
+class ClientConnection(gthread.TConn):
+    """gunicorn's connection over our socket."""
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
+        super().__init__(cfg, ClientSocket(sock), client, server)
 
 
 class WholeResponse(wsgi.Response):
@@ -60,17 +108,26 @@ class WholeResponse(wsgi.Response):
         self.sock.sendall(head + data)
 
 
-class BookingWorker(ThreadWorker):
-    """The stock worker, which answers nothing in plain text and cuts nobody off when it stops."""
+class BookingWorker(gthread.ThreadWorker):
+    """The stock worker, which answers nothing in plain text, waits for nobody without end and cuts nobody off."""
 
     def init_process(self) -> None:
+        gthread.TConn = ClientConnection
         wsgi.Response = WholeResponse
         util.write_error = write_error
         super().init_process()
 
     def handle(self, conn: Any) -> Any:
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STALLED)
+        """Answer one request of the connection; true if it is kept."""
+        conn.sock.patience = CLIENT_SECONDS
         return super().handle(conn)
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Read what the view left of the body; false if the connection must end.
+
+        The stock one gives the socket a timeout for that, which a client that drips begins anew with each byte.
+        """
+        return keepalive and conn.parser.finish_body(max_bytes=UNREAD_BYTES)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """A stopping worker takes the connections that are queued and closes the queue.

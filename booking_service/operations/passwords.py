@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unfold.forms import AdminOwnPasswordChangeForm, AdminPasswordChangeForm
+from unfold.forms import AdminPasswordChangeForm
 
 
 class PasswordAlone:
@@ -16,10 +16,6 @@ class PasswordAlone:
         if commit:
             user.save(update_fields=["password"])
         return user
-
-
-class OwnPasswordForm(PasswordAlone, AdminOwnPasswordChangeForm):
-    """One's own password."""
 
 
 class StaffPasswordForm(PasswordAlone, AdminPasswordChangeForm):

@@ -11,7 +11,10 @@ from typing import Any, TypeVar
 
 from bson import ObjectId
 
+from booking_service.api.unseen import UNSEEN
+
 LONGEST_TEXT = 500
+PLAUSIBLE_YEARS = range(2000, 2101)
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
@@ -29,10 +32,11 @@ class Answer:
         return cls(body["data"])
 
     def text(self, name: str) -> str:
-        """A text that is not empty and not absurdly long."""
+        """A text that is not empty and not absurdly long, of characters that are some."""
         value = self.data.get(name)
-        if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT or "\0" in value:
+        if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT or UNSEEN.search(value):
             raise ValueError(name)
+        value.encode()  # half a character is none
         return value
 
     def optional_text(self, name: str) -> str:
@@ -82,6 +86,6 @@ class Answer:
         if self.data.get(name) is None:
             return None
         instant = datetime.fromisoformat(self.text(name))
-        if instant.tzinfo is None:
+        if instant.tzinfo is None or instant.year not in PLAUSIBLE_YEARS:
             raise ValueError(name)
         return instant

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 STAND_IN_HEADER = "X-Stand-In"
 LONGEST_RETRY_AFTER_SECONDS = 300
+PLACE_SECONDS = 0.25  # longer than a healthy partner takes, shorter than anybody minds
+_SECONDS = re.compile("[0-9]{1,6}")
 _RETRYABLE_STATUSES = frozenset({500, 502, 503, 504})
 _OUR_TOKEN_REJECTED = frozenset({401, 403})  # as while SERVICE_SECRET is being replaced: it says nothing of the request
 _PAUSE_BEFORE_RETRY_SECONDS = (0.05, 0.15)
@@ -121,7 +124,7 @@ class PartnerClient:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
+        if not self._places.acquire(timeout=PLACE_SECONDS):
             raise _NoPlace
         try:
             yield
@@ -159,6 +162,8 @@ class PartnerClient:
             raise PartnerFault("timeout", retryable=True) from None
         except (requests.ConnectionError, requests.RequestException, urllib3.exceptions.HTTPError, OSError):
             raise PartnerFault("connection", retryable=True) from None
+        except (ValueError, ArithmeticError):  # a head that a library stumbles over
+            raise PartnerFault("answer") from None
 
     def _send(self, call: _Call, deadline: Deadline) -> requests.Response:
         return _session().request(
@@ -190,11 +195,18 @@ def breakers_reset() -> None:
         client.breaker.reset()
 
 
+class _Session(requests.Session):
+    """Follows nobody: even when told not to, requests reads the whole body of a redirect and where it leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 def _session() -> requests.Session:
     """This thread's session: no proxies, credentials or certificates from the environment, no cookies kept."""
     session: requests.Session | None = getattr(_thread, "session", None)
     if session is None:
-        session = requests.Session()
+        session = _Session()
         session.trust_env = False
         session.mount("http://", DeadlineAdapter())
         session.mount("https://", DeadlineAdapter())
@@ -250,7 +262,7 @@ def _body(response: requests.Response) -> bytes:
 def _understood(body: bytes, read: Callable[[Answer], T]) -> T:
     try:
         return read(Answer.of(json.loads(body, parse_float=Decimal, parse_constant=_no_constant)))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):
         raise PartnerFault("answer") from None
 
 
@@ -269,4 +281,4 @@ def _refusal_code(body: bytes) -> str:
 
 def _retry_after(response: requests.Response) -> int | None:
     text = response.headers.get("Retry-After", "")
-    return min(max(int(text), 1), LONGEST_RETRY_AFTER_SECONDS) if text.isascii() and text.isdigit() else None
+    return min(max(int(text), 1), LONGEST_RETRY_AFTER_SECONDS) if _SECONDS.fullmatch(text) else None

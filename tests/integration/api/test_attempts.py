@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from django.db import OperationalError
@@ -133,17 +133,67 @@ def test_a_success_owes_nothing_to_a_window_that_began_since(monkeypatch) -> Non
     assert not tried(right=False)
 
 
-def test_what_a_dead_process_took_stays_taken(monkeypatch) -> None:
+def test_what_a_dead_process_took_is_free_again_after_a_while(monkeypatch) -> None:
     monkeypatch.setattr(attempts, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(attempts, "PLACE_SECONDS", 0.3)
     for _ in range(2):
-        attempts._places([throttling.key_name("test-account", "asha")])
-    assert [tried(right=False) for _ in range(FAILURES)] == [True] * (FAILURES - 2) + [False] * 2
+        attempts._begun([throttling.key_name("test-account", "asha")])
+    assert [tried(right=False) for _ in range(FAILURES - 1)] == [True] * (FAILURES - 2) + [False]
+    time.sleep(0.4)
+    assert [tried(right=False) for _ in range(3)] == [True] * 2 + [False]
+
+
+def test_a_guess_that_takes_longer_than_its_place_counts_all_the_same(monkeypatch) -> None:
+    monkeypatch.setattr(attempts, "PLACE_SECONDS", 0.1)
+    assert tried(right=False, seconds=0.2)
+    assert [tried(right=False) for _ in range(FAILURES)] == [True] * (FAILURES - 1) + [False]
+
+
+def begun(count: int) -> ExitStack:
+    """Attempts that are being looked at, until it is closed."""
+    stack = ExitStack()
+    for _ in range(count):
+        stack.enter_context(LIMITS.attempt(account="asha", address="10.0.0.1"))
+    return stack
+
+
+@contextmanager
+def redis_away() -> Iterator[None]:
+    """Redis as after a failure, when nothing is sent to it."""
+    counters = throttling.counters()
+    before, counters._redis_failed_at = counters._redis_failed_at, time.monotonic() + 3600
+    yield
+    counters._redis_failed_at = before
+
+
+def test_right_sign_ins_that_redis_hears_no_end_of_shut_nobody_out(monkeypatch) -> None:
+    monkeypatch.setattr(attempts, "PLACE_SECONDS", 0.3)
+    looked_at = begun(FAILURES)
+    with redis_away():
+        looked_at.close()
+    assert tried(right=True)  # it waits for a place to end, no longer than for one that is given back
+
+
+def test_right_sign_ins_that_began_while_redis_was_away_shut_nobody_out() -> None:
+    with redis_away():
+        looked_at = begun(FAILURES)
+    looked_at.close()
+    with redis_away():
+        assert [tried(right=False) for _ in range(FAILURES + 1)] == [True] * FAILURES + [False]
+
+
+def test_guesses_that_redis_hears_no_end_of_count_here() -> None:
+    looked_at = begun(FAILURES)
+    with redis_away():
+        with pytest.raises(WrongPassword), looked_at:
+            raise WrongPassword
+        assert not tried(right=False)
 
 
 def test_windows_here_are_bounded(monkeypatch) -> None:
     monkeypatch.setattr(attempts._Here, "MOST_KEYS", 10)
     for number in range(40):
-        attempts._here.take(str(number))
+        attempts._here.take(str(number), "one")
     assert len(attempts._here._windows) <= 10
 
 

@@ -183,6 +183,14 @@ def test_it_does_not_guess_types(client: Client, field: str, value: Any) -> None
         "a\u2028b",
         "\ufeffab",
         "a\U000e0041",
+        "\u3164\u3164",
+        "a\u2800b",
+        "a\u115f",
+        "a\u034f",
+        "\u200d\u200c",
+        "\ufe0f",
+        "a\uffff",
+        "\U0001d173",
     ],
 )
 def test_it_takes_no_character_that_nobody_sees(client: Client, name: str) -> None:

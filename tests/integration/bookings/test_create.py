@@ -9,6 +9,7 @@ import pytest
 from bson import ObjectId
 
 from booking_service.api.callers import Role
+from booking_service.djongo import transaction
 from bookings import scheduling, services, signals
 from catalog import services as catalog
 from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
@@ -299,6 +300,23 @@ def test_fifty_parallel_requests_for_one_place_give_one_booking_each(api, outbox
     assert codes == [(201, None)] * capacity + [(409, "SLOT_TAKEN")] * (50 - capacity)
     assert outbox.types() == ["booking.created"] * capacity
     assert documents("nursebookings").count_documents({}) == capacity
+
+
+def test_a_conflict_that_lasts_is_no_error_but_a_reason_to_come_again(api, ravi, claims, monkeypatch, caplog):
+    monkeypatch.setattr(transaction, "RETRY_SECONDS", 0.3)
+    service_made("IV_DRIP", availability__capacityPerSlot=1)
+    client = api(ravi)
+
+    with pytest.raises(RuntimeError), transaction.atomic():
+        booking_made(patient_made(), serviceType="IV_DRIP")
+        [answer] = in_parallel([partial(client, "POST", "/bookings", visit_input(serviceType="IV_DRIP"))])
+        raise RuntimeError
+
+    assert (answer.status_code, answer.body["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert answer["Retry-After"] == "2"
+    assert [record.exc_info for record in caplog.records if record.levelname == "ERROR"] == []
+    assert "a transaction met conflicts for as long as it was tried again" in caplog.messages
+    assert claims() == []
 
 
 def test_fifty_parallel_requests_of_one_patient_give_one_booking(api, asha, outbox, documents, claims):

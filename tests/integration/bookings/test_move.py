@@ -7,7 +7,8 @@ import pytest
 
 from bookings import moving, services, visits
 from bookings.exceptions import PatientOverlap
-from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
+from catalog import services as catalog
+from tests.factories import STAFF, booking_made, patient_made, service_made, tomorrow, visit_input
 from tests.integration.bookings.parallel import in_parallel
 
 SURGE = {"enabled": True, "surgeMultiplier": 2, "surgeHours": [{"start": "18:00", "end": "22:00"}]}
@@ -178,6 +179,45 @@ def test_many_move_into_a_place_just_freed_and_one_gets_it(asha, outbox, claims)
     assert len(claims()) == 10 * 12
 
 
+def test_one_move_asked_for_many_times_at_once_is_one_move(asha, outbox, claims, documents):
+    service_made("IV_DRIP", availability__capacityPerSlot=2)
+    booking = booking_made(asha, serviceType="IV_DRIP")
+
+    results = in_parallel(
+        [partial(moving.booking_reschedule, actor=asha, booking_id=booking["_id"], starts_at=tomorrow(12))] * 4
+    )
+
+    assert [result for result in results if not isinstance(result, dict)] == []
+    assert documents("nursebookings").find_one({"_id": booking["_id"]})["rescheduleCount"] == 1
+    assert len(claims()) == 12
+
+
+@pytest.mark.parametrize("capacity", [None, 3])
+def test_a_capacity_that_comes_or_shrinks_leaves_visits_where_they_are(api, asha, nurse, admin, claims, capacity):
+    service_id = service_made("IV_DRIP", availability__capacityPerSlot=capacity)
+    patients = [asha, patient_made(), patient_made()]
+    made = [booking_made(patient, serviceType="IV_DRIP") for patient in patients]
+    before = seats(claims())
+    document = catalog.service_document(name="IV_DRIP")
+    document["availability"]["capacityPerSlot"] = 1
+    catalog.service_update(actor=STAFF, service_id=service_id, version=0, document=document)
+
+    for patient, booking in zip(patients, made, strict=True):
+        edited = api(patient)("PUT", f"/bookings/{booking['_id']}", {"specialRequirements": "ring twice"})
+        assert edited.status_code == 200, edited.body
+        assert move(api, patient, booking, tomorrow(10)).status_code == 200
+    answer = api(admin)("PUT", f"/bookings/{made[2]['_id']}/assign", {"providerId": str(nurse.id)})
+
+    assert answer.status_code == 200, answer.body
+    assert seats(claims()) == before
+    assert move(api, asha, made[0], tomorrow(15)).status_code == 200
+    assert move(api, patients[1], made[1], tomorrow(15)).body["code"] == "SLOT_TAKEN"
+
+
+def seats(claims):
+    return [claim for claim in claims if claim.startswith("seat:")]
+
+
 def test_one_booking_moved_many_ways_at_once_keeps_one_set_of_claims(asha, outbox, claims, documents):
     booking = booking_made(asha)
 
@@ -302,3 +342,63 @@ def test_the_slot_guard_refuses_the_service_too(asha):
     booking_made(asha)
     with pytest.raises(PatientOverlap):
         booking_made(asha)
+
+
+# --- what changes nothing, and too much of it ------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/reschedule", {"startsAt": "the present one", "reason": "work"}),
+        ("PUT", "", {}),
+        ("PUT", "", {"startsAt": "the present one"}),
+        ("PUT", "", {"paymentMethod": "ONLINE"}),
+        ("PUT", "", {"specialRequirements": "Ramp"}),
+    ],
+)
+def test_what_changes_nothing_writes_nothing(api, asha, outbox, claims, documents, method, path, body):
+    service_made("IV_DRIP")
+    booking = booking_made(asha, serviceType="IV_DRIP", specialRequirements="Ramp")
+    documents("servicecatalogs").update_one({"name": "IV_DRIP"}, {"$set": {"pricing.basePrice": 1}})
+    before, held = documents("nursebookings").find_one({"_id": booking["_id"]}), claims()
+    given = {**body, **({"startsAt": tomorrow(10).isoformat()} if "startsAt" in body else {})}
+
+    for _ in range(4):
+        answer = api(asha)(method, f"/bookings/{booking['_id']}{path}", given)
+        assert answer.status_code == 200, answer.body
+
+    assert documents("nursebookings").find_one({"_id": booking["_id"]}) == before
+    assert claims() == held
+    assert outbox.types() == ["booking.created"]
+
+
+def test_a_booking_that_was_changed_very_often_stays_as_it_is(api, asha, documents, monkeypatch):
+    monkeypatch.setattr(moving, "MOST_CHANGES", 4)
+    booking = booking_made(asha)
+
+    answers = [
+        api(asha)("PUT", f"/bookings/{booking['_id']}", {"specialRequirements": str(n)}).status_code for n in range(5)
+    ]
+
+    assert answers == [200, 200, 200, 409, 409]
+    assert documents("nursebookings").find_one({"_id": booking["_id"]})["specialRequirements"] == "2"
+
+
+def test_how_a_paid_visit_was_paid_stays(api, asha, documents, paid):
+    booking = booking_made(asha)
+    paid(booking["_id"])
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": "REQUESTED"}})
+
+    answer = api(asha)("PUT", f"/bookings/{booking['_id']}", {"paymentMethod": "CASH"})
+
+    assert (answer.status_code, answer.body["errors"][0]["code"]) == (422, "NOT_CHANGEABLE")
+    assert documents("nursebookings").find_one({"_id": booking["_id"]})["payment"]["method"] == "ONLINE"
+
+
+def test_words_can_be_changed_when_the_service_is_offered_no_more(api, asha, documents):
+    service_made("IV_DRIP")
+    booking = booking_made(asha, serviceType="IV_DRIP")
+    documents("servicecatalogs").update_one({"name": "IV_DRIP"}, {"$set": {"requirements.prescriptionRequired": True}})
+
+    answer = api(asha)("PUT", f"/bookings/{booking['_id']}", {"specialRequirements": "Ramp"})
+
+    assert answer.status_code == 200, answer.body

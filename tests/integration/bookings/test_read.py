@@ -358,3 +358,38 @@ def test_an_admin_sees_any_booking(api, asha, directory):
 
     assert api(directory.add(Role.ADMIN))("GET", f"/bookings/{booking['_id']}").status_code == 200
     assert api(directory.add(Role.NURSE))("GET", f"/bookings/{booking['_id']}").status_code == 404
+
+
+def test_a_provider_reads_no_reasons_once_the_visit_is_over(api, asha, nurse, admin):
+    booking = booking_made(asha)
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    services.booking_cancel(actor=asha, booking_id=booking["_id"], reason="My test was positive")
+
+    for path in (f"/bookings/{booking['_id']}", f"/bookings/{booking['_id']}/timeline", "/bookings/provider/me"):
+        answer = api(nurse)("GET", path)
+        assert answer.status_code == 200
+        assert "positive" not in str(answer.body)
+    assert "positive" in str(api(asha)("GET", f"/bookings/{booking['_id']}/timeline").body)
+    assert "positive" in str(api(admin)("GET", f"/bookings/{booking['_id']}").body)
+
+
+@pytest.mark.parametrize(
+    ("field", "nothing"),
+    [("specialRequirements", ""), ("serviceDetails", {}), ("patientCondition", {}), ("equipmentRequired", [])],
+)
+def test_emptying_a_clinical_field_is_on_record(api, asha, documents, field, nothing):
+    full = {
+        "specialRequirements": "Ramp",
+        "serviceDetails": {"description": "Wound"},
+        "patientCondition": {"mobility": "MOBILE"},
+        "equipmentRequired": ["Drip stand"],
+    }
+    booking = booking_made(asha, **full)
+    written = {"action": "WRITE", "objectId": str(booking["_id"])}
+    before = documents("clinicalaccess").count_documents(written)
+
+    answer = api(asha)("PUT", f"/bookings/{booking['_id']}", {field: nothing})
+
+    assert answer.status_code == 200, answer.body
+    lines = list(documents("clinicalaccess").find(written).sort("_id", 1))
+    assert [line["fields"] for line in lines[before:]] == [[field]]

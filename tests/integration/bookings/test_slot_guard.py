@@ -50,6 +50,16 @@ def test_it_keeps_the_place_it_has_though_another_became_free(claims):
     assert sorted(assigned) == claims()
 
 
+def test_those_who_find_their_first_place_taken_do_not_all_look_at_one_other(claims):
+    take(need(capacity=100))
+
+    with atomic():
+        chosen = {slot_guard.needed(BOOKING, need(person=f"person:{n}", capacity=100))[-1] for n in range(20)}
+
+    assert len(chosen) > 10
+    assert chosen.isdisjoint(claims())
+
+
 def test_a_refusal_leaves_no_claim_behind(claims):
     take(need(capacity=1))
     before = claims()

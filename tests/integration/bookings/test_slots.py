@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 
+from bookings.scheduling import cells
 from tests.factories import booking_made, patient_made, service_made, tomorrow, visit_input
 
 SURGE = {"enabled": True, "surgeMultiplier": 2, "surgeHours": [{"start": "18:00", "end": "22:00"}]}
@@ -79,6 +80,21 @@ def test_it_marks_what_is_taken(public, asha, ravi):
     elsewhere = slots(public, f"from={day()}&to={day()}&city=Mumbai", "iv-drip").body["data"]["slots"]
     anywhere = slots(public, f"from={day()}&to={day()}", "iv-drip").body["data"]["slots"]
     assert all(slot["available"] for slot in elsewhere + anywhere)
+
+
+@pytest.mark.parametrize("city", ["Pune:0:{cell}x", "Pune:0", "Pune\uff1a0\uff1a{cell}x", "Pune:0:0"])
+def test_a_booking_in_a_city_of_an_odd_name_takes_no_place_of_another_city(public, asha, city):
+    service_made("IV_DRIP", availability__capacityPerSlot=1, availability__availableCities=[])
+    cell = cells(tomorrow(10), tomorrow(11)).start
+    address = {"city": city.format(cell=cell)}
+    booking_made(asha, serviceType="IV_DRIP", startsAt=tomorrow(10), serviceLocation={"address": address})
+
+    found = slots(public, f"from={day()}&to={day()}&city=Pune", "iv-drip").body["data"]["slots"]
+
+    assert len(found) == 32
+    assert all(slot["available"] for slot in found)
+    theirs = slots(public, f"from={day()}&to={day()}&city={quote(address['city'])}", "iv-drip").body["data"]["slots"]
+    assert [slot["available"] for slot in theirs].count(False) == 1
 
 
 def test_it_tells_a_client_that_nothing_was_booked(public, asha, ravi):

@@ -91,6 +91,17 @@ def test_a_provider_must_be_fit_for_it(api, asha, admin, directory, outbox, serv
     assert outbox.types().count("booking.assigned") == fits
 
 
+def test_one_assignment_asked_for_many_times_at_once_is_one(nurse, asha, admin, claims):
+    booking = booking_made(asha)
+
+    results = in_parallel(
+        [partial(visits.booking_assign, actor=admin, booking_id=booking["_id"], provider_id=nurse.id)] * 4
+    )
+
+    assert [type(result) for result in results if not isinstance(result, dict)] == [InvalidTransition] * 3
+    assert len(claims()) == 6 + 9
+
+
 def test_nobody_unknown_is_assigned(api, asha, admin):
     booking = booking_made(asha)
 
@@ -205,9 +216,8 @@ def test_a_malformed_report_completes_nothing(api, nurse, assigned, documents, b
 
     answer = put(api, nurse, assigned, "complete", body)
 
-    assert answer.status_code == (400 if body else 200)
-    status = documents("nursebookings").find_one({"_id": assigned["_id"]})["status"]
-    assert status == ("IN_PROGRESS" if body else "COMPLETED")
+    assert answer.status_code == 400
+    assert documents("nursebookings").find_one({"_id": assigned["_id"]})["status"] == "IN_PROGRESS"
 
 
 def test_no_word_of_a_report_leaves_in_an_event(api, nurse, assigned, documents):
@@ -381,3 +391,16 @@ def test_an_old_visit_of_an_unknown_service_can_be_reviewed(asha, completed, doc
     reviewed = services.booking_review(actor=asha, booking_id=completed["_id"], rating={"stars": 3})
 
     assert reviewed["rating"]["stars"] == 3
+
+
+@pytest.mark.parametrize("path", ["cancel", "confirm", "decline", "en-route", "start", "complete", "no-show"])
+@pytest.mark.parametrize("body", [[], "", 0, False])
+def test_a_body_that_is_no_object_does_nothing(api, asha, nurse, admin, documents, path, body):
+    booking = booking_made(asha)
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    before = documents("nursebookings").find_one({"_id": booking["_id"]})
+
+    answer = api(nurse)("PUT", f"/bookings/{booking['_id']}/{path}", body)
+
+    assert answer.status_code == 400, answer.body
+    assert documents("nursebookings").find_one({"_id": booking["_id"]}) == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from bson import ObjectId
@@ -112,6 +113,17 @@ def test_it_saves_every_part_of_a_new_service(editor: Client) -> None:
     assert (change["actor"], change["role"], change["action"]) == ("catalog", "STAFF", "CREATED")
 
 
+def test_it_saves_as_many_long_questions_as_a_service_may_have(editor: Client) -> None:
+    question = {"question": "क" * 300, "answer": "क" * 2000}  # nine bytes a letter, as browsers write them
+    posted = urlencode(form(**rows("faqs", *[question] * 100)))
+    assert len(posted) > 2_000_000
+
+    response = editor.post(f"{SERVICES}add/", posted, content_type="application/x-www-form-urlencoded")
+
+    assert response.status_code == 302, errors(response)
+    assert len(saved()["faqs"]) == 100
+
+
 def test_it_saves_a_package(editor: Client) -> None:
     posted = form(category="PACKAGE", package_sessions="10", package_days="21", package_price="6999")
 
@@ -146,6 +158,8 @@ def test_it_saves_a_package(editor: Client) -> None:
         (rows("surge", {"start": "22:00", "end": "22:00"}), "surge-0-end"),
         (rows("faqs", {"question": "Why?", "answer": ""}), "faqs-0-answer"),
         (rows("cities", {"name": "Pune"}, {"name": "PUNE"}), "cities-1-name"),
+        (rows("cities", *({"name": f"City {number}"} for number in range(101))), "cities"),
+        ({"capacity_per_slot": "101"}, "capacity_per_slot"),
     ],
 )
 def test_it_shows_what_is_wrong_where_it_is(editor: Client, broken: dict[str, Any], field: str) -> None:

@@ -23,7 +23,8 @@ from structlog.testing import capture_logs
 from booking_service.devstack.servers import RedisServer
 from booking_service.djongo import transaction
 from catalog import cache, services
-from catalog.cache import GENERATION, WRITERS, CatalogCache
+from catalog.cache import GENERATION, TOUCHED, WRITERS, CatalogCache
+from catalog.exceptions import ServiceNotFound
 from catalog.models import Service
 from tests.integration.catalog.documents import EDITOR, service_made, wound_dressing
 
@@ -117,7 +118,7 @@ def test_it_keeps_so_many_bytes_in_a_process_and_no_more(monkeypatch: pytest.Mon
     read(pod, Builder(long), "second")  # for which the first one has to go
     read(pod, Builder(b""), "third")
 
-    assert list(pod._kept) == ["second", "third"]
+    assert len(pod._kept) == 2
     sent.clear()
     assert [read(pod, Builder(b"again"), key) for key in ("first", "second", "third")] == [
         long.decode(),
@@ -132,6 +133,17 @@ def test_it_asks_mongodb_nothing_for_a_cached_answer(monkeypatch: pytest.MonkeyP
     names()
     monkeypatch.setattr("catalog.repositories.services_on", None)
     assert names() == ["Wound dressing"]
+
+
+def test_a_city_is_one_answer_however_it_is_written() -> None:
+    service_made()
+    one = client.get("/api/services", {"city": "mumbai"}).content
+    kept = len(in_redis("*:answer:*"))
+
+    for city in ("MUMBAI", "mUmBaI", "mum\u200bbai", "\u2060Mumbai \ufeff", "\uff2dumbai", "mu\u00admbai"):
+        assert client.get("/api/services", {"city": city}).content == one
+
+    assert len(in_redis("*:answer:*")) == kept
 
 
 # --- right after a change
@@ -314,13 +326,27 @@ def test_it_looks_once_however_many_ask_for_what_is_not_there(monkeypatch: pytes
 
 
 def test_it_does_not_wait_for_ever_for_one_that_died_rebuilding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "REBUILD_SECONDS", 1)
-    pod = CatalogCache()
-    read(pod, Builder(), "another key")
-    generation = get_redis_connection("default").get(GENERATION).decode()
-    get_redis_connection("default").set(f"{cache.PREFIX}:{generation}:key:lock", "dead", ex=60)
+    pod, started = CatalogCache(), time.monotonic()
+    with monkeypatch.context() as dying:
+        dying.setattr(CatalogCache, "_built", lambda self, name, *_: name)
+        read(pod, Builder())
+    assert in_redis("*:lock:*") != []
 
-    assert read(pod, Builder()) == "made"
+    with ThreadPoolExecutor(8) as pool:
+        build = Builder()
+        assert set(pool.map(lambda _: read(CatalogCache(), build), range(8))) == {"made"}
+
+    assert build.built == 1
+    assert time.monotonic() - started < cache.WAIT_SECONDS
+
+
+@pytest.mark.parametrize("ask", [services.service_find, services.service_resolve])
+def test_nobody_holds_the_lock_of_another_answer_by_what_they_ask_for(ask: Callable[[str], Any]) -> None:
+    started = time.monotonic()
+    for key in ("zz1:lock", "zz1", "lock:zz1", "zz1:lock:lock"):
+        with pytest.raises(ServiceNotFound):
+            ask(key)
+    assert time.monotonic() - started < 1
 
 
 def test_it_frees_the_lock_when_a_rebuild_fails() -> None:
@@ -333,6 +359,67 @@ def test_it_frees_the_lock_when_a_rebuild_fails() -> None:
     started = time.monotonic()
     assert read(pod, Builder()) == "made"
     assert time.monotonic() - started < 1
+
+
+# --- what others put into Redis
+JUNK = [b"", b"junk", b"\xff" * 64, b'{"success":true,"data":"junk"}' * 9]
+
+
+def in_redis(pattern: str) -> list[bytes]:
+    return get_redis_connection("default").keys(pattern)
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("path", ["", "?city=mumbai", "/search?q=wound", "/wound-dressing", "/wound-dressing/pricing"])
+def test_it_builds_anew_what_others_put_in_place_of_an_answer(
+    path: str, junk: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service_made()
+    path = f"/api/services{path}{'&' if '?' in path else '?'}at=2026-12-01T10:00:00Z"
+    first, redis = client.get(path), get_redis_connection("default")
+    redis.mset(dict.fromkeys(in_redis("*:answer:*"), junk))
+
+    for _ in range(2):
+        another_process(monkeypatch)
+        again = client.get(path)
+        assert (again.status_code, again.content) == (200, first.content)
+    assert junk not in redis.mget(in_redis("*:answer:*"))
+
+
+def test_it_does_not_take_the_answer_to_one_question_for_that_to_another() -> None:
+    read(CatalogCache(), Builder(b"cheap"), "one")
+    [one] = in_redis("*:answer:*")
+    read(CatalogCache(), Builder(b"dear"), "other")
+    [other] = set(in_redis("*:answer:*")) - {one}
+    get_redis_connection("default").copy(one, other, replace=True)
+
+    assert read(CatalogCache(), Builder(b"dear"), "other") == "dear"
+
+
+@pytest.mark.parametrize("generation", [b"\xff\xfe", b"", b"a:b"])
+def test_any_bytes_can_name_a_generation(generation: bytes) -> None:
+    service_made()
+    names()
+    get_redis_connection("default").set(GENERATION, generation, ex=60)
+
+    assert names() == names() == ["Wound dressing"]
+    assert len(client.get("/api/services/search?q=wound").json()["data"]) == 1
+
+
+def test_it_passes_over_what_is_no_id_among_the_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    service_made()
+    assert len(client.get("/api/services/search?q=wound").json()["data"]) == 1
+    get_redis_connection("default").hset(TOUCHED, b"no id", "")
+    get_redis_connection("default").delete(GENERATION)
+    another_process(monkeypatch)
+
+    assert len(client.get("/api/services/search?q=wound").json()["data"]) == 1
+
+
+def another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on requests are answered by a process that keeps nothing yet."""
+    for module in ("catalog.services", "catalog.views"):
+        monkeypatch.setattr(f"{module}.catalog_cache", CatalogCache())
 
 
 # --- without Redis
@@ -463,9 +550,12 @@ def test_it_tells_a_client_that_nothing_has_changed() -> None:
     assert client.get("/api/services", headers={"If-None-Match": first["ETag"]}).status_code == 200
 
 
-def test_it_keeps_no_search_text_in_redis() -> None:
+def test_it_keeps_nothing_that_people_typed_in_redis() -> None:
     service_made()
     client.get("/api/services/search?q=my+name+is+asha")
+    client.get("/api/services/hiv-care-for-asha/pricing")
+    with pytest.raises(ServiceNotFound):
+        services.service_resolve("HIV care for asha")
     keys = b" ".join(get_redis_connection("default").keys("*"))
     assert b"asha" not in keys
     assert json.loads(client.get("/api/services/search?q=my+name+is+asha").content)["count"] == 0

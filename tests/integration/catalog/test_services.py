@@ -79,6 +79,14 @@ def test_it_finds_a_service_by_id_slug_or_name_in_any_case() -> None:
     assert {services.service_find(key).id for key in keys} == {service_id}
 
 
+def test_a_name_as_bookings_write_it_is_no_other_services_address() -> None:
+    named = service_made(name="NEBULIZATION", slug="nebulizer")
+    addressed = service_made(name="IV_DRIP", slug="nebulization")
+
+    assert services.service_find("NEBULIZATION").id == named
+    assert services.service_find("nebulization").id == addressed
+
+
 # --- creating and updating
 def test_it_records_who_created_what() -> None:
     service_id = service_made()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
+from bson.datetime_ms import DatetimeMS
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -175,6 +177,31 @@ def test_it_never_reads_a_value_as_an_operator(value: dict) -> None:
     treatment("A")
     assert Treatment.objects.filter(code=value).count() == 0
     assert Treatment.objects.filter(code__in=[value]).count() == 0
+
+
+ODD: dict[str, list[Any]] = {
+    "startsAt": ["soonish", 5, DatetimeMS(8_640_000_000_000_000)],
+    "day": ["soonish", []],
+    "price": ["1,000", [], Decimal128("NaN"), Decimal128("Infinity")],
+    "uses": ["many", [], {}],
+    "cities": [5],
+    "terms": [5, [1], {"basePrice": "dear"}],
+}
+
+
+@pytest.mark.parametrize("column", ODD)
+def test_it_reads_what_is_not_of_its_type_as_it_is_stored(column: str) -> None:
+    field = {"startsAt": "starts_at"}.get(column, column)
+    for value in ODD[column]:
+        Treatment.objects.mongo_insert_one({"code": "ODD", column: value})
+        assert getattr(Treatment.objects.get(), field) == value
+        Treatment.objects.all().delete()
+
+
+@pytest.mark.parametrize("moment", [datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59)])
+def test_it_gives_no_zone_to_what_other_zones_have_no_day_for(moment: datetime) -> None:
+    Treatment.objects.mongo_insert_one({"code": "ODD", "startsAt": moment})
+    assert Treatment.objects.get().starts_at == moment
 
 
 def test_it_builds_indexes_on_document_paths() -> None:

@@ -6,9 +6,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ import pytest
 import requests
 
 from booking_service.devstack.servers import HOST
-from booking_service.operations.gunicorn_worker import STALLED_SECONDS
+from booking_service.operations.gunicorn_followers import MOST_PIPELINED
+from booking_service.operations.gunicorn_worker import CLIENT_SECONDS
 from tests.integration.operations.conftest import ROOT, Web
 
 Start = Callable[..., Web]
+
+LOGIN = b"POST /api/patients/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
 def raw(web: Web, request: bytes) -> bytes:
@@ -42,6 +45,41 @@ def sample(web: Web, name: str) -> float:
     """The value of one line of /metrics."""
     page = requests.get(f"{web.url}/metrics", timeout=10).text
     return float(next((line.split()[-1] for line in page.splitlines() if line.startswith(name)), "0"))
+
+
+def configured(folder: Path, *lines: str) -> str:
+    """The option that makes gunicorn read our configuration with ``lines`` of Python behind it."""
+    config = folder / "test.conf.py"
+    ours = f"globals().update(run_path({str(ROOT / 'gunicorn.conf.py')!r}))"
+    config.write_text("\n".join(["from runpy import run_path", ours, *lines]))
+    return f"--config {config}"
+
+
+def hurried(folder: Path) -> str:
+    """The option that leaves clients one second instead of ten."""
+    return configured(
+        folder, "from booking_service.operations import gunicorn_worker", "gunicorn_worker.CLIENT_SECONDS = 1"
+    )
+
+
+@contextmanager
+def repeated(connections: list[socket.socket], step: Callable[[socket.socket], object]) -> Iterator[None]:
+    """Take ``step`` with each connection every 0.3 seconds, for as long as the server lets it."""
+    done = threading.Event()
+
+    def go_on() -> None:
+        while not done.wait(0.3):
+            for connection in connections:
+                with suppress(OSError):
+                    step(connection)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_it_serves_kept_alive_connections(web: Start) -> None:
@@ -92,6 +130,20 @@ def test_it_closes_connections_that_say_nothing_for_too_long(web: Start) -> None
     assert requests.get(f"{running.url}/health/live", timeout=10).status_code == 200
 
 
+def test_it_closes_new_connections_that_say_nothing_before_those_it_has_answered(web: Start, tmp_path: Path) -> None:
+    running = web(WEB_CONCURRENCY="1", GUNICORN_CMD_ARGS=hurried(tmp_path))
+    request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    with ExitStack() as stack:
+        silent, idle = (stack.enter_context(socket.create_connection((HOST, running.port), timeout=8)) for _ in "12")
+        idle.sendall(request)
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert silent.recv(1) == b""
+        time.sleep(1)  # now both have waited for longer than a new one may
+        idle.sendall(request)
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_it_answers_pipelined_requests_in_order(web: Start) -> None:
     running = web(WEB_CONCURRENCY="1")
     last = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -100,6 +152,20 @@ def test_it_answers_pipelined_requests_in_order(web: Start) -> None:
 
     assert answer.count(b"HTTP/1.1 ") == 2
     assert answer.index(b"200 OK") < answer.index(b"404 Not Found")
+
+
+def test_it_cuts_off_who_asks_again_and_again_without_a_pause(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1")
+
+    answer = raw(running, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+
+    assert MOST_PIPELINED <= answer.count(b"HTTP/1.1 200 OK") < 500
+
+
+def test_it_is_told_by_no_header_where_it_is_mounted(web: Start) -> None:
+    answer = requests.get(f"{web().url}/health/live", headers={"SCRIPT_NAME": "/foo", "PATH_INFO": "/bar"}, timeout=10)
+
+    assert answer.status_code == 200
 
 
 def test_it_answers_head_with_the_length_and_no_body(web: Start) -> None:
@@ -131,13 +197,22 @@ def test_it_reads_a_body_that_comes_in_chunks(web: Start) -> None:
     assert (large.status_code, large.json()["code"]) == (413, "BODY_TOO_LARGE")
 
 
+def test_it_limits_what_comes_in_chunks_to_the_admin_too(web: Start) -> None:
+    running = web()
+    head = b"POST /admin/login/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    answer = raw(running, head + b"%X\r\n" % 3_000_000 + b" " * 2_621_441)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"BODY_TOO_LARGE" in answer
+
+
 @pytest.mark.parametrize("chunks", [b"zz\r\n{}", b"-1\r\n{}", b"0x2\r\n{}", b"2\r\n{}\r\n0\r\nno header\r\n\r\n"])
 def test_it_refuses_chunks_that_are_none_and_reads_nothing_behind_them(web: Start, chunks: bytes) -> None:
     running = web()
-    head = b"POST /api/patients/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     smuggled = b"\r\n0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
-    answer = raw(running, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + smuggled)
+    answer = raw(running, LOGIN + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + smuggled)
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
@@ -145,22 +220,79 @@ def test_it_refuses_chunks_that_are_none_and_reads_nothing_behind_them(web: Star
 
 def test_it_waits_for_nobody_who_stops_in_the_middle_of_a_request(web: Start) -> None:
     running = web(WEB_CONCURRENCY="1", WEB_THREADS="3")
-    body = b"POST /api/patients/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     halves = [
         b"GET / HTTP/1.1\r\nHost:",
-        body + b"Content-Length: 50\r\n\r\n{",
-        body + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        LOGIN + b"Content-Length: 50\r\n\r\n{",
+        LOGIN + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
     ]
     with ExitStack() as stack:
         for half in halves:  # one for each thread
             stalled = stack.enter_context(socket.create_connection((HOST, running.port)))
             stalled.sendall(half)
-        answers = requests.get(f"{running.url}/health/live", timeout=4 * STALLED_SECONDS)
+        answers = requests.get(f"{running.url}/health/live", timeout=4 * CLIENT_SECONDS)
 
     assert answers.status_code == 200
     assert [line for line in lines(running, "unhandled exception") if line["level"] == "error"] == []
     assert "Traceback" not in running.log.read_text()
     assert "Socket error" not in running.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n", id="head"),
+        pytest.param(LOGIN + b"Content-Length: 9000\r\n\r\n{", b" ", id="body"),
+        pytest.param(LOGIN + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n", id="chunks"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n", b" ", id="body nobody reads"),
+    ],
+)
+def test_it_waits_for_nobody_who_drips(web: Start, tmp_path: Path, head: bytes, drop: bytes) -> None:
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS=hurried(tmp_path))
+
+    with ExitStack() as stack:
+        dripping = [stack.enter_context(socket.create_connection((HOST, running.port))) for _ in range(3)]
+        for connection in dripping:
+            connection.sendall(head)
+        with repeated(dripping, lambda connection: connection.sendall(drop)):
+            time.sleep(0.5)  # every thread has one by now
+            answer = requests.get(f"{running.url}/health/live", timeout=20)
+
+    assert answer.status_code == 200
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.mark.parametrize("bytes_at_once", [0, 4_096])
+def test_it_waits_for_nobody_who_does_not_take_the_answers(web: Start, tmp_path: Path, bytes_at_once: int) -> None:
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS=hurried(tmp_path))
+
+    with ExitStack() as stack:
+        slow = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for connection in slow:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.connect((HOST, running.port))
+            connection.sendall(b"GET /api/schema HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+        with repeated(slow, lambda connection: connection.recv(bytes_at_once)):
+            time.sleep(2)  # what the kernel takes is full by now
+            answer = requests.get(f"{running.url}/health/live", timeout=20)
+
+    assert answer.status_code == 200
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_it_gives_a_client_that_takes_its_time_the_whole_answer(web: Start) -> None:
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2")
+    asked = 30
+
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.connect((HOST, running.port))
+        close = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(b"GET /api/schema HTTP/1.1\r\nHost: x\r\n\r\n" * asked + close)
+        time.sleep(2)  # nothing more fits, and a thread waits
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.count(b"HTTP/1.1 200 OK") == asked
+    assert answer.endswith(b"}")
 
 
 def test_it_counts_all_processes_in_one_page(web: Start) -> None:
@@ -224,8 +356,7 @@ def test_it_finishes_requests_in_hand_when_told_to_stop(web: Start) -> None:
 def begin_login(connection: socket.socket) -> bytes:
     """Send a login but for the last of its body, which is returned: the request is in hand until that comes."""
     body = b'{"email": "nobody@example.com", "password": "Secret123x"}'
-    head = b"POST /api/patients/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:-5])
+    connection.sendall(LOGIN + b"Content-Length: %d\r\n\r\n" % len(body) + body[:-5])
     time.sleep(0.5)  # a thread has it by now
     return body[-5:]
 
@@ -277,13 +408,8 @@ def test_it_cuts_no_request_when_workers_are_renewed(web: Start) -> None:
 
 
 def test_it_loses_no_thread_to_an_answer_that_breaks_off(web: Start, tmp_path: Path) -> None:
-    config = tmp_path / "breaking.conf.py"
-    config.write_text(
-        "from runpy import run_path\n"
-        f"globals().update(run_path({str(ROOT / 'gunicorn.conf.py')!r}))\n"
-        'wsgi_app = "tests.integration.operations.breaking_app:application"\n'
-    )
-    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS=f"--config {config}")
+    breaking = configured(tmp_path, 'wsgi_app = "tests.integration.operations.breaking_app:application"')
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS=breaking)
 
     for _ in range(4):
         with pytest.raises(requests.exceptions.RequestException):
@@ -302,6 +428,16 @@ def test_it_locks_nobody_out_when_as_many_as_it_takes_keep_their_connections(web
             session = idle.enter_context(requests.Session())
             assert session.get(f"{running.url}/health/live", timeout=5).status_code == 200
         assert requests.get(f"{running.url}/health/live", timeout=5).status_code == 200
+
+
+def test_it_locks_nobody_out_when_more_than_it_takes_say_nothing(web: Start, tmp_path: Path) -> None:
+    options = f"{hurried(tmp_path)} --worker-connections 8"
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS=options)
+
+    with ExitStack() as silent:
+        for _ in range(12):
+            silent.enter_context(socket.create_connection((HOST, running.port), timeout=10))
+        assert requests.get(f"{running.url}/health/live", timeout=15).status_code == 200
 
 
 def test_it_logs_the_route_and_nothing_that_was_typed(web: Start) -> None:

@@ -154,6 +154,11 @@ def sends_a_chunked_gigabyte(connection: socket.socket, server: LoopbackPartner)
     _gigabyte(connection, chunked=True)
 
 
+def redirects_with_a_gigabyte(connection: socket.socket, server: LoopbackPartner) -> None:
+    connection.sendall(raw("302 Found", Location="http://127.0.0.1/", Content_Length=str(2**30)))
+    _gigabyte(connection)
+
+
 def _gigabyte(connection: socket.socket, chunked: bool = False) -> None:
     mebibyte = b" " * 2**20
     for _ in range(1024):

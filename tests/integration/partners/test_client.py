@@ -126,6 +126,11 @@ BROKEN = [
     servers.sends_endless_headers,
     servers.closes_in_the_middle,
     servers.speaks_no_http,
+    servers.redirects_with_a_gigabyte,
+    servers.refuses("302 Found", Location="http://[::1"),
+    servers.refuses("429 Later", Retry_After="9" * 5000),
+    servers.refuses("200 OK", b'{"success": true, "data": {"amount": 1e99999999999999999999}}'),
+    servers.refuses("200 OK", b'{"success": true, "data": {"orderId": "\\ud800", "checkoutUrl": "https://x"}}'),
     servers.refuses("429 Too Many Requests"),
     servers.refuses("500 Internal Server Error"),
     servers.refuses("503 Service Unavailable"),
@@ -224,7 +229,7 @@ def test_it_does_not_press_a_partner_that_is_too_busy(payment_service):
     assert refusal.value.retry_after == 17
 
 
-@pytest.mark.parametrize(("said", "taken"), [("999999", 300), ("0", 1), ("soon", 30), ("-5", 30)])
+@pytest.mark.parametrize(("said", "taken"), [("999999", 300), ("0", 1), ("soon", 30), ("-5", 30), ("9" * 5000, 30)])
 def test_it_takes_a_sane_retry_after_only(payment_service, said, taken):
     payment_service.behave(servers.refuses("429 Too Many Requests", Retry_After=said))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from bson import ObjectId
 
@@ -85,6 +87,21 @@ def test_addresses_of_the_monolith_without_or_with_several_defaults_are_mended(a
     Patient.objects.mongo_update_one({"_id": asha.id}, {"$unset": {"savedAddresses": True}})
     assert listed(asha) == []
     added(asha)
+
+
+def test_what_is_no_address_stays_and_is_in_nobodys_way(asha):
+    odd: list[Any] = [{"street": "1 MG Road"}, None, "12 Lake Road", {"_id": "x", "isDefault": True}, [{}]]
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"savedAddresses": odd}})
+
+    first, second = added(asha), added(asha)
+    path = f"{URL}/{first['_id']}"
+
+    assert (first["isDefault"], second["isDefault"]) == (True, False)
+    assert asha.api("PUT", path, {"isDefault": False}).body["code"] == "DEFAULT_ADDRESS_REQUIRED"
+    assert asha.api("PUT", f"{URL}/{ObjectId()}", {"isDefault": False}).body["code"] == "NOT_FOUND"
+    assert asha.api("PUT", path, {"city": "Mumbai"}).body["data"] == first | {"city": "Mumbai"}
+    assert asha.api("DELETE", path).status_code == 200
+    assert listed(asha) == [*odd, second | {"isDefault": True}]
 
 
 def test_parallel_edits_leave_exactly_one_default(asha):

@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
@@ -85,6 +86,14 @@ def test_tokens_of_the_monolith_end_with_their_switch(asha, settings):
     settings.ACCEPT_MONOLITH_TOKENS = False
     assert Api(monolith_token(asha.id))("GET", PROFILE).status_code == 401
     assert asha.api("GET", PROFILE).status_code == 200
+
+
+def test_a_token_that_the_monolith_gave_while_an_account_was_closed_stays_ended(asha):
+    services.patient_deactivate(actor=ADMIN, patient_id=asha.id)
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"signedOutAt": hour_ago}})
+    services.patient_reactivate(actor=ADMIN, patient_id=asha.id)
+    assert Api(monolith_token(asha.id, iat=int(time.time()) - 1800))("GET", PROFILE).status_code == 401
 
 
 @pytest.mark.parametrize("exp", ["9999999999", "soon", 1e308, float("inf"), float("nan"), 10**400, [1], None, {}])

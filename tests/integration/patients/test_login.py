@@ -7,9 +7,10 @@ import time
 
 import bcrypt
 import pytest
+from django.db import OperationalError
 
 from booking_service.api.callers import SYSTEM, Caller, Role
-from patients import passwords, services
+from patients import passwords, repositories, services
 from patients.models import Patient
 
 URL = "/api/patients/login"
@@ -63,13 +64,21 @@ def test_a_right_password_of_a_closed_account_is_told_so_and_a_wrong_one_is_not(
 
 
 def test_a_password_of_the_monolith_signs_in_and_is_hashed_anew(api, asha):
-    from_the_monolith(asha, "Old" + "x" * 80 + "1")
+    from_the_monolith(asha, "Old" + "x" * 60 + "1")
 
     assert api("POST", URL, credentials(asha, password="Wrong414002x")).status_code == 401
     assert stored(asha)["password"].startswith("$2b$10$")
-    assert api("POST", URL, credentials(asha, password="Old" + "x" * 80 + "1")).status_code == 200
+    assert api("POST", URL, credentials(asha, password="Old" + "x" * 60 + "1")).status_code == 200
     assert stored(asha)["password"].startswith("argon2$")
-    assert api("POST", URL, credentials(asha, password="Old" + "x" * 80 + "1")).status_code == 200
+    assert api("POST", URL, credentials(asha, password="Old" + "x" * 60 + "1")).status_code == 200
+
+
+def test_a_password_of_the_monolith_with_another_tail_does_not_take_the_place_of_the_real_one(api, asha):
+    beginning = "Old1" + "x" * 68
+    from_the_monolith(asha, beginning + "real")
+
+    for tail in ("other", "", "real"):
+        assert api("POST", URL, credentials(asha, password=beginning + tail)).status_code == 200
 
 
 def test_several_first_sign_ins_at_once_all_succeed(api, asha):
@@ -177,6 +186,18 @@ def test_beside_the_hash_it_takes_two_round_trips(api, asha, monkeypatch):
     with counted() as calls:
         assert api("POST", URL, credentials(asha)).status_code == 200
     assert calls == ["find", "update"]
+
+
+def test_a_sign_in_that_cannot_go_on_record_opens_no_session(api, asha, monkeypatch):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"bloodGroup": "A+"}})
+    before = stored(asha)
+
+    def fails(_document):
+        raise OperationalError("no room")
+
+    monkeypatch.setattr(repositories, "access_add", fails)
+    assert api("POST", URL, credentials(asha)).status_code >= 500
+    assert stored(asha) == before
 
 
 def test_nobody_but_an_admin_closes_accounts(asha):

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
+from bson.datetime_ms import DatetimeMS
 
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import InvalidInput
@@ -140,6 +141,7 @@ def test_nothing_else_can_be_changed(asha, key):
         ("dateOfBirth", "2999-01-01", "dateOfBirth"),
         ("dateOfBirth", "1800-01-01", "dateOfBirth"),
         ("dateOfBirth", "29-02-1980", "dateOfBirth"),
+        ("dateOfBirth", "1980-W09-5", "dateOfBirth"),
         ("dateOfBirth", "1980-02-30", "dateOfBirth"),
         ("gender", "x", "gender"),
         ("bloodGroup", "C+", "bloodGroup"),
@@ -217,6 +219,24 @@ def test_stats(asha):
         "totalBookings", "totalSpent", "memberSince", "lastActive", "isVerified", "phoneVerified", "emailVerified",
     }  # fmt: skip
     assert (answer.body["data"]["totalBookings"], answer.body["data"]["totalSpent"]) == (2, 678.7)
+
+
+@pytest.mark.parametrize("odd", [None, "3", [], Decimal128("Infinity")])
+def test_counters_that_are_no_numbers_count_on_from_nothing(asha, odd):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"totalBookings": odd, "totalSpent": odd}})
+    assert asha.api("GET", "/api/patients/stats").status_code == 200
+    with transaction.atomic():
+        services.patient_counters_add(patient_id=asha.id, bookings=2, spent=Decimal("678.50"))
+    counted = asha.api("GET", "/api/patients/stats").body["data"]
+    expected = (None, None) if isinstance(odd, Decimal128) else (2, 678.5)
+    assert (counted["totalBookings"], counted["totalSpent"]) == expected
+
+
+@pytest.mark.parametrize("odd", ["soonish", 5, DatetimeMS(8_640_000_000_000_000)])
+def test_a_birthday_that_is_none_is_unknown_to_bookings(asha, odd):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"dateOfBirth": odd}})
+    assert services.patient_contact(asha.id).date_of_birth is None
+    assert asha.api("GET", ME).status_code == 200
 
 
 def test_contact_is_what_bookings_need(asha):

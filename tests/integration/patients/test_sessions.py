@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
+import bcrypt
 import jwt
 import pytest
 import time_machine
 from django.conf import settings
+from django.test import Client
 
 from patients import repositories, services, sign_in_state
 from patients.models import Patient
@@ -111,6 +113,14 @@ def test_sign_out_everywhere_ends_all_the_monoliths_tokens_too(asha):
     assert works(signed_in(asha)[0])
 
 
+@pytest.mark.parametrize("none", [None, "x", {}, 5])
+def test_one_who_has_no_list_of_sessions_signs_in(asha, none):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"sessions": none}})
+    answer = Api()("POST", "/api/patients/login", {"email": asha.email, "password": asha.password})
+    assert answer.status_code == 200
+    assert len(Patient.objects.mongo_find_one({"_id": asha.id})["sessions"]) == 1
+
+
 def test_no_more_sessions_are_kept_than_a_person_has_devices(asha):
     for _ in range(repositories.MOST_SESSIONS):
         signed_in(asha)
@@ -120,6 +130,16 @@ def test_no_more_sessions_are_kept_than_a_person_has_devices(asha):
 
 def change(api: Api, current: str, new: str = NEW_PASSWORD):
     return api("PUT", PASSWORD_URL, {"currentPassword": current, "newPassword": new})
+
+
+def elsewhere(account, current: str, address: str = "10.0.0.9"):
+    """A change from another address."""
+    return Client(REMOTE_ADDR=address).put(
+        PASSWORD_URL,
+        {"currentPassword": current, "newPassword": NEW_PASSWORD},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {account.token}"},
+    )
 
 
 def test_another_password_ends_every_other_session(asha):
@@ -158,6 +178,43 @@ def test_the_current_password_must_be_right_and_guessing_is_limited(asha):
     assert Patient.objects.mongo_find_one({"_id": asha.id}) == before
 
 
+def guessed_at_sign_in(name: str) -> None:
+    """Five wrong sign-ins, each from another address."""
+    for number in range(5):
+        given = {"email": name, "password": "Wrong414002x"}
+        answer = Client(REMOTE_ADDR=f"10.0.2.{number}").post("/api/patients/login", given, "application/json")
+        assert answer.status_code == 401
+
+
+def test_guesses_at_the_sign_in_count_here_too(asha):
+    guessed_at_sign_in(asha.email.upper())
+    assert elsewhere(asha, asha.password).status_code == 429
+
+
+def test_guesses_here_count_at_the_sign_in_too(asha):
+    assert [elsewhere(asha, "Wrong414002x").status_code for _ in range(5)] == [401] * 5
+    login = {"email": asha.email, "password": asha.password}
+    assert Api()("POST", "/api/patients/login", login).status_code == 429
+
+
+@pytest.mark.parametrize("name", ["{}", "ID {}"])
+@pytest.mark.parametrize("address", ["asha.rao@example.com", ""])
+def test_sign_ins_with_a_patients_id_shut_nobody_out(asha, name, address):
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"emailLower": address}})
+    guessed_at_sign_in(name.format(asha.id))
+    assert elsewhere(asha, asha.password).status_code == 200
+
+
+def test_accounts_without_an_address_have_five_guesses_each(asha, registered):
+    other = registered()
+    for account in (asha, other):
+        Patient.objects.mongo_update_one({"_id": account.id}, {"$unset": {"emailLower": True}})
+    statuses = [elsewhere(asha, "Wrong414002x", f"10.0.1.{number}").status_code for number in range(6)]
+
+    assert statuses == [401] * 5 + [429]
+    assert elsewhere(other, other.password).status_code == 200
+
+
 @pytest.mark.parametrize("new", ["short", "nouppercase1", "Aa1" + "x" * 126, {"$set": 1}, None])
 def test_the_new_password_must_be_a_good_one(asha, new):
     assert change(asha.api, asha.password, new).status_code == 400
@@ -167,6 +224,38 @@ def test_the_new_password_must_be_a_good_one(asha, new):
 def test_of_two_changes_at_once_one_wins(asha):
     answers = in_parallel(2, lambda number: change(asha.api, asha.password, f"Fresh41400{number}x"))
     assert sorted(answer.status_code for answer in answers) == [200, 401]
+
+
+def test_a_change_that_meets_the_upgrade_of_an_old_hash_is_made(asha, monkeypatch):
+    """The old hash was read and found right; before another password is set, a sign-in replaces the hash."""
+    hashed = "bcrypt$" + bcrypt.hashpw(asha.password.encode(), bcrypt.gensalt(4)).decode()
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"password": hashed}})
+    original = repositories.password_set
+
+    def late(patient_id, **options):
+        signed_in(asha)
+        assert Patient.objects.mongo_find_one({"_id": asha.id})["password"].startswith("argon2$")
+        return original(patient_id, **options)
+
+    monkeypatch.setattr(repositories, "password_set", late)
+    assert change(asha.api, asha.password).status_code == 200
+    login = {"email": asha.email, "password": NEW_PASSWORD}
+    assert Api()("POST", "/api/patients/login", login).status_code == 200
+
+
+def test_the_upgrade_of_an_old_hash_that_meets_a_change_undoes_nothing(asha, monkeypatch):
+    hashed = "bcrypt$" + bcrypt.hashpw(asha.password.encode(), bcrypt.gensalt(4)).decode()
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"password": hashed}})
+    original = repositories.password_upgrade
+
+    def late(patient_id, **options):
+        assert change(asha.api, asha.password).status_code == 200
+        original(patient_id, **options)
+
+    monkeypatch.setattr(repositories, "password_upgrade", late)
+    login = {"email": asha.email, "password": asha.password}
+    assert Api()("POST", "/api/patients/login", login).status_code == 401
+    assert Api()("POST", "/api/patients/login", login | {"password": NEW_PASSWORD}).status_code == 200
 
 
 def test_a_sign_in_that_meets_a_password_change_does_not_survive_it(asha, monkeypatch):

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from bson import ObjectId
+from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db import OperationalError
 from django.test import Client
 
 from booking_service.api.callers import Caller, Role
 from booking_service.operations import dashboard
 from patients import services
+from patients.admin import MOVED_ON
 from patients.audit import clinical_access_record
 from patients.models import ClinicalAccess, Patient
 from tests.integration.patients.callers import Api
 
 LOGIN = "/admin/login/"
+CHANGE_OWN = "/admin/password_change/"
 CHANGE = "/admin/patients/patient/{}/change/"
 PASSWORD = "Admin-Password-9"
 
@@ -54,12 +60,59 @@ def test_wrong_passwords_shut_the_door_for_the_right_one_too():
     assert posted(Client(REMOTE_ADDR="10.0.0.1"), PASSWORD).status_code == 200, "the account is shut everywhere"
 
 
+@pytest.mark.parametrize("path", [LOGIN, "/admin/", "/admin/nothing/here", "/admin/catalog/service/add/"])
+def test_no_file_of_a_stranger_reaches_the_disk(path, monkeypatch):
+    files = []
+    monkeypatch.setattr(TemporaryFileUploadHandler, "new_file", lambda *_, **__: files.append(path))
+    upload = SimpleUploadedFile("scan.bin", b"x" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    answer = Client().post(path, {"file": upload})
+    assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
+    small = SimpleUploadedFile("scan.bin", b"x" * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE - 1000))
+    assert Client().post(path, {"file": small}).status_code in {200, 302, 404}
+    assert files == []
+
+
 def test_the_address_is_shut_for_every_account():
     User.objects.create_superuser("root", password=PASSWORD)
     for number in range(5):
         posted(Client(), "wrong", f"guess{number}")
     assert posted(Client(), PASSWORD).status_code == 200
     assert posted(Client(REMOTE_ADDR="10.0.0.1"), PASSWORD).status_code == 302
+
+
+def changed(client: Client, old: str, new: str = "Another-Password-9"):
+    return client.post(CHANGE_OWN, {"old_password": old, "new_password1": new, "new_password2": new})
+
+
+def test_staff_change_their_password_and_stay_signed_in(staff):
+    client = staff()
+    page = client.get(CHANGE_OWN)
+    assert page.status_code == 200
+    assert "Old password" in page.content.decode()
+    answer = changed(client, PASSWORD)
+    assert (answer.status_code, answer.headers["Location"]) == (302, CHANGE_OWN + "done/")
+    assert client.get("/admin/").status_code == 200
+    assert posted(Client(), "Another-Password-9", "staff0").status_code == 302
+
+
+def test_the_old_password_is_guessed_no_more_often_than_at_the_door(staff):
+    client = staff()
+    guesses = [changed(client, "wrong").content.decode() for _ in range(5)]
+    assert all("entered incorrectly" in page for page in guesses)
+    answer = changed(client, PASSWORD)
+    assert answer.status_code == 200
+    assert "Too many failed attempts" in answer.content.decode()
+    assert posted(Client(REMOTE_ADDR="10.0.0.1"), PASSWORD, "staff0").status_code == 200, "one limit for both"
+    assert User.objects.get(username="staff0").check_password(PASSWORD)
+
+
+def test_nobody_else_sees_the_page_of_a_new_password():
+    User.objects.create_user("nobody", password=PASSWORD)
+    no_staff = Client()
+    assert no_staff.login(username="nobody", password=PASSWORD)
+    for client in (Client(), no_staff):
+        answer = changed(client, PASSWORD)
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"{LOGIN}?next={CHANGE_OWN}")
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/patients/patient/", "/admin/patients/clinicalaccess/"])
@@ -185,7 +238,6 @@ WRONG = {"phone": "abc", "email": "not an \u212aaddress", "name": "A", "gender":
 def test_staff_write_no_contact_that_is_none(staff, asha, field):
     client = staff("view_patient", "change_patient")
     form = form_of(client.get(CHANGE.format(asha.id)))
-    form.pop("date_of_birth", None)
     before = Patient.objects.mongo_find_one({"_id": asha.id})
 
     page = client.post(CHANGE.format(asha.id), form | {field: WRONG[field]})
@@ -199,7 +251,6 @@ def test_what_staff_leave_alone_may_be_as_old_as_it_is(staff, asha):
     Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"phone": "+91 20 1234", "gender": "F"}})
     client = staff("view_patient", "change_patient")
     form = form_of(client.get(CHANGE.format(asha.id)))
-    form.pop("date_of_birth", None)
     assert client.post(CHANGE.format(asha.id), form | {"name": "Asha R. Rao"}).status_code == 302
     assert Patient.objects.mongo_find_one({"_id": asha.id})["name"] == "Asha R. Rao"
 
@@ -239,8 +290,12 @@ def test_no_page_shows_a_hash(staff, asha):
 
 
 def form_of(page) -> dict:
+    """What a browser sends when nothing was typed."""
     form = page.context["adminform"].form
-    return {name: form[name].value() or "" for name in form.fields}
+    shown = {name: form[name].value() or "" for name in form.fields}
+    for name in shown:
+        assert f'name="{form[name].html_initial_name}"' in page.content.decode()
+    return shown | {form[name].html_initial_name: value for name, value in shown.items()}
 
 
 def test_a_correction_changes_what_was_corrected_and_nothing_else(staff, asha):
@@ -248,7 +303,6 @@ def test_a_correction_changes_what_was_corrected_and_nothing_else(staff, asha):
     before = Patient.objects.mongo_find_one({"_id": asha.id})
     client = staff("view_patient", "change_patient")
     form = form_of(client.get(CHANGE.format(asha.id)))
-    form.pop("date_of_birth", None)
 
     answer = client.post(
         CHANGE.format(asha.id), form | {"email": "new@example.com", "is_verified": "on", "password": "x"}
@@ -260,10 +314,58 @@ def test_a_correction_changes_what_was_corrected_and_nothing_else(staff, asha):
     assert changed == {"email", "emailLower", "emailVerified", "updatedAt"}
 
 
+def test_a_birthday_is_the_day_that_was_typed(staff, asha):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    assert client.post(CHANGE.format(asha.id), form | {"date_of_birth": "2000-01-01"}).status_code == 302
+    assert Patient.objects.mongo_find_one({"_id": asha.id})["dateOfBirth"] == datetime(2000, 1, 1, tzinfo=UTC)
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    assert str(form["date_of_birth"]) == "2000-01-01"
+    assert client.post(CHANGE.format(asha.id), form | {"date_of_birth": ""}).status_code == 302
+    assert Patient.objects.mongo_find_one({"_id": asha.id})["dateOfBirth"] is None
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "1850-01-01", "2000-02-30", "x", "0000-00-00"])
+def test_a_day_that_is_no_birthday_is_refused(staff, asha, day):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    page = client.post(CHANGE.format(asha.id), form | {"date_of_birth": day})
+    assert page.context["adminform"].form.errors.keys() == {"date_of_birth"}
+    assert "dateOfBirth" not in Patient.objects.mongo_find_one({"_id": asha.id})
+
+
+def test_staff_undo_nothing_that_changed_while_they_looked(staff, asha):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    own = {"name": "Asha Patil", "phone": "9000012345", "dateOfBirth": "2000-01-01"}
+    assert asha.api("PUT", "/api/patients/me", own).status_code == 200
+    Patient.objects.mongo_update_one({"_id": asha.id}, {"$set": {"phoneVerified": True}})
+    before = Patient.objects.mongo_find_one({"_id": asha.id})
+
+    assert client.post(CHANGE.format(asha.id), form | {"gender": "female"}).status_code == 302
+
+    after = Patient.objects.mongo_find_one({"_id": asha.id})
+    assert after == before | {"gender": "female", "updatedAt": after["updatedAt"]}
+
+
+def test_of_two_who_change_the_same_the_second_is_told(staff, asha):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+    asha.api("PUT", "/api/patients/me", {"phone": "9000012345", "dateOfBirth": "2000-01-01"})
+    before = Patient.objects.mongo_find_one({"_id": asha.id})
+    typed = {"phone": "9000054321", "date_of_birth": "1990-01-01", "gender": "female"}
+
+    page = client.post(CHANGE.format(asha.id), form | typed)
+
+    assert page.context["adminform"].form.errors == {name: [MOVED_ON] for name in ("phone", "date_of_birth")}
+    assert Patient.objects.mongo_find_one({"_id": asha.id}) == before
+    again = form_of(client.get(CHANGE.format(asha.id)))
+    assert client.post(CHANGE.format(asha.id), again | typed).status_code == 302
+
+
 def test_a_refusal_of_the_service_is_a_message(staff, asha, registered):
     client = staff("view_patient", "change_patient")
     form = form_of(client.get(CHANGE.format(asha.id)))
-    form.pop("date_of_birth", None)
     answer = client.post(CHANGE.format(asha.id), form | {"phone": registered().phone}, follow=True)
     assert answer.status_code == 200
     assert "exists already" in answer.content.decode()
@@ -278,6 +380,8 @@ def test_staff_close_and_reopen_accounts(staff, asha):
         assert asha.api("GET", "/api/patients/me").status_code == status
     login = {"email": asha.email, "password": asha.password}
     assert Api()("POST", "/api/patients/login", login).status_code == 200
+    history = client.get(f"/admin/patients/patient/{asha.id}/history/").content.decode()
+    assert [text in history for text in ("Account closed.", "Account opened again.", "staff0")] == [True] * 3
 
 
 @pytest.mark.parametrize("path", ["add/", "{}/change/", "{}/delete/"])

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import Decimal128, ObjectId
+from bson import Decimal128, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
@@ -25,6 +26,8 @@ __all__ = ["world"]
 
 NO_IDS = ("x", "0" * 24, "g" * 24, "%00", "$where", "a.b", "..", "_5F", "%7B%22$gt%22:1%7D", "x" * 3000, "1/2", " ")
 DAY = datetime(2024, 5, 1, tzinfo=UTC)
+FIRST, LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59)
+FAR = DatetimeMS(8_640_000_000_000_000)
 # The catalog's own tests try its pages.
 GROUPS = "/admin/auth/group/"
 PAGES = ("/admin/bookings/", "/admin/patients/", "/admin/events/", "/admin/auth/")
@@ -41,6 +44,29 @@ OLD_PATIENTS: dict[str, dict[str, Any]] = {
     "other numbers": {"totalSpent": 12.5, "totalBookings": 3.0},
     "what the monolith kept": {"profilePicture": "x", "loginHistory": [{"ip": "1.1.1.1"}], "__v": 3},
     "script": {"name": "<script>alert(1)</script>", "emergencyContact": {"name": "<b>x</b>"}},
+    "days as text": {"dateOfBirth": "soonish", "createdAt": "2020-01-01T00:00:00Z", "lastActive": 5},
+    "days beyond all calendars": {"dateOfBirth": FAR, "createdAt": FAR, "insurance": {"validUntil": FAR}},
+    "days at the calendar's ends": {"dateOfBirth": FIRST, "createdAt": LAST, "updatedAt": FIRST, "lastActive": LAST},
+    "nested days as text": {
+        "medicalHistory": {"conditions": [{"name": "x", "diagnosedDate": "long ago"}], "surgeries": [{"date": 5}]},
+        "insurance": {"hasInsurance": "yes", "validUntil": "2020"},
+    },
+    "texts for documents": {"medicalHistory": "x", "insurance": "x", "preferences": "x", "address": "12 Lake Road"},
+    "lists for documents": {"medicalHistory": [], "insurance": [1], "emergencyContact": [{"name": "x"}], "address": []},
+    "addresses without ids": {"savedAddresses": [{"street": "x"}, None, "12 Lake Road", [{}], {"_id": "x"}, 5]},
+    "addresses of a text": {"savedAddresses": "12 Lake Road"},
+    "words for flags": {"phoneVerified": "yes", "isVerified": [], "emailVerified": {}},
+    "no amounts": {"totalSpent": Decimal128("NaN"), "totalBookings": None},
+    "amounts beyond all money": {"totalSpent": Decimal128("1E+6000"), "totalBookings": "3"},
+    "amounts as text": {"totalSpent": "1,000", "totalBookings": []},
+    "numbers for texts": {"name": 5, "phone": 9876543210, "gender": ["male"], "bloodGroup": {"a": 1}},
+    "what JSON has no word for": {"profilePicture": b"x", "preferences": {"a": Regex("a"), "b": Timestamp(1, 1)}},
+}
+# What decides whether their tokens hold is in these.
+UNKNOWN_CALLERS: dict[str, dict[str, Any]] = {
+    "sign-ins as text": {"passwordChangedAt": "2020", "signedOutAt": "2020", "deletedAt": "2020", "isActive": "false"},
+    "sign-ins beyond all calendars": {"passwordChangedAt": FAR, "signedOutAt": FAR, "sessions": [{"openedAt": FAR}]},
+    "no sessions": {"sessions": ["x", None, {"openedAt": "x"}]},
 }
 NULLS_OF_BOOKINGS = (
     "startsAt endsAt scheduledDate scheduledTime statusTimestamps pricing payment serviceLocation cancellation rating "
@@ -86,6 +112,7 @@ ODD_BOOKINGS: dict[str, dict[str, Any]] = {
     },
     "changes that say nothing": {"timeline": [{}, {"from": "x", "reason": "y"}, {"to": 5, "at": "soon"}]},
     "changes that are none": {"timeline": ["x", None, 5]},
+    "a time after all calendars": {"startsAt": FAR, "createdAt": FAR},
     "a visit that nobody made": {"patient": "x", "serviceProvider": "y", "serviceType": None, "status": None},
 }
 ODD_EVENTS: dict[str, dict[str, Any]] = {
@@ -218,14 +245,24 @@ def test_a_page_is_asked_for_by_its_id_alone(root, model):
             assert root.get(f"{path}/{page}?_to_field={field}").status_code < 500, (field, page)
 
 
-@pytest.mark.parametrize("kind", OLD_PATIENTS)
+@pytest.mark.parametrize("kind", [*OLD_PATIENTS, *UNKNOWN_CALLERS])
 def test_no_old_patient_breaks_a_page(world, root, kind):
-    patient_id = stored("patients", OLD_PATIENTS[kind])
+    patient_id = stored("patients", {**OLD_PATIENTS, **UNKNOWN_CALLERS}[kind])
     path = f"/admin/patients/patient/{patient_id}"
     assert failures(root, f"{path}/change/", *ODD_FORMS, {"name": "Asha Rao", "email": "a@example.com"}) == []
     assert failures(root, f"{path}/history/") == []
     assert failures(root, "/admin/patients/patient/", {"action": "deactivate", "_selected_action": patient_id}) == []
+    assert str(patient_id) in root.get("/admin/patients/patient/").content.decode()
     assert "<script>alert" not in root.get(f"{path}/change/").content.decode()
+
+
+def test_what_cannot_be_read_is_shown_as_it_is(root, database):
+    kinds = ("days as text", "nested days as text", "days beyond all calendars", "amounts as text")
+    for kind, texts in zip(
+        kinds, (["soonish", "2020-01-01"], ["long ago", "yes"], ["8640000000000000"], ["1,000"]), strict=True
+    ):
+        page = root.get(f"/admin/patients/patient/{stored('patients', OLD_PATIENTS[kind])}/change/").content.decode()
+        assert [text for text in texts if text not in page] == [], kind
 
 
 @pytest.mark.parametrize("kind", OLD_BOOKINGS)

@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from bson import Decimal128, ObjectId
+from bson import DBRef, Decimal128, MinKey, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,13 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
         (time(9, 5), '"09:05:00"'),
         ({"a": [None, True, 1.5]}, '{"a":[null,true,1.5]}'),
         ("नमस्ते", '"नमस्ते"'),
+        (Decimal128("NaN"), "null"),
+        (Decimal128("-Infinity"), "null"),
+        (Decimal128("1E+6000"), "null"),
+        (Decimal128("1E+25"), "1e+25"),
+        (DatetimeMS(2**53), "null"),
+        (b"x", "null"),
+        ([Regex("a"), Timestamp(1, 1), MinKey(), DBRef("a", 1)], "[null,null,null,null]"),
     ],
 )
 def test_it_encodes(value: Any, text: str) -> None:

@@ -1,5 +1,6 @@
 """When a visit can be: time input, every rule on both sides, cells, slots."""
 
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -150,6 +151,24 @@ def test_it_counts_years(born: date, day: date, age: int) -> None:
 @pytest.mark.parametrize(("one", "other"), [(" New  Delhi ", "new delhi"), ("BANGALORE", "Bangalore")])
 def test_it_compares_cities_without_case_and_spaces(one: str, other: str) -> None:
     assert scheduling.city_key(one) == scheduling.city_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("José Núñez", unicodedata.normalize("NFD", "José Núñez")),
+        ("\u095b\u093e", "\u091c\u093c\u093e"),
+        ("\uff21\uff53\uff48\uff41", "asha"),
+        *((f"As{unseen}ha{unseen}", "Asha") for unseen in "\u034f\u200d\u3164\u2800\ufe0f"),
+    ],
+)
+def test_it_compares_names_by_what_is_seen(one: str, other: str) -> None:
+    assert scheduling.city_key(one) == scheduling.city_key(other)
+
+
+@pytest.mark.parametrize("name", ["asha rao", "पुणे", "बेंगलुरु", "मुंबई", "சென்னை"])
+def test_it_keeps_the_keys_that_claims_have(name: str) -> None:
+    assert scheduling.city_key(name) == name
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------

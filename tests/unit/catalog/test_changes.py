@@ -62,3 +62,8 @@ def test_it_sees_one_more_answer_after_five_long_ones() -> None:
     long = [{"question": f"{number}?", "answer": "z" * 1900} for number in range(5)]
     assert told(long, [*long, {"question": "And?", "answer": "Yes."}]) == ("", "And? - Yes.")
     assert told(long, long[1:]) == (f"0? - {'z' * 1900}", "")
+
+
+def test_it_tells_what_differs_in_lists_of_thousands_at_once() -> None:
+    lines = [str(n % 7) for n in range(5_000)]
+    assert told(lines, [*lines[::-1], "new"]) == ("", "new")

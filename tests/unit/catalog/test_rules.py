@@ -98,6 +98,7 @@ def test_it_finds_nothing_wrong_with_a_sound_document(sound: dict[str, Any]) -> 
         (available(availableCities=["Pune", " PUNE "]), "availability.availableCities.1", "DUPLICATE"),
         (available(availableHours={"start": "06:00"}), "availability.availableHours.end", "INVALID_TIME"),
         (available(capacityPerSlot=0), "availability.capacityPerSlot", "OUT_OF_RANGE"),
+        (available(capacityPerSlot=101), "availability.capacityPerSlot", "OUT_OF_RANGE"),
         ({"requirements": {"advanceBookingHours": -1}}, "requirements.advanceBookingHours", "OUT_OF_RANGE"),
         ({"requirements": {"minAge": 121}}, "requirements.minAge", "OUT_OF_RANGE"),
         ({"requirements": {"minAge": 61, "maxAge": 60}}, "requirements.maxAge", "OUT_OF_RANGE"),

@@ -58,6 +58,11 @@ def test_it_fills_in_what_a_document_does_not_say() -> None:
     assert (service.is_active, service.lead_hours, service.capacity_per_slot) == (True, 0, None)
 
 
+def test_it_knows_no_more_places_than_can_be_counted() -> None:
+    capacities = [terms(availability={"capacityPerSlot": places}).capacity_per_slot for places in (1, 100, 200_000)]
+    assert capacities == [1, 100, 100]
+
+
 def test_it_leaves_out_surge_windows_without_an_end() -> None:
     hours = [{"start": "18:00"}, {"start": "22:00", "end": "06:00"}]
     service = terms(pricing={"surgePricing": {"enabled": True, "surgeMultiplier": 1.5, "surgeHours": hours}})

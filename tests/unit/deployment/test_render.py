@@ -25,7 +25,6 @@ FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "keyvalue": ({"type", "name", "ipAllowList"}, {"plan", "maxmemoryPolicy"}),
 }
 PLANS = {"free", "starter", "standard", "pro", "pro plus"}
-EVICTION = {"noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu"}
 SCALING = {"minInstances", "maxInstances", "targetCPUPercent", "targetMemoryPercent"}
 ONE_SOURCE = [{"key", "value"}, {"key", "sync"}, {"key", "generateValue"}, {"key", "fromService"}, {"fromGroup"}]
 OURS = [name for name, service in SERVICES.items() if service["type"] != "keyvalue"]
@@ -55,7 +54,14 @@ def test_a_service_has_the_fields_of_its_type(name):
     assert service["plan"] in PLANS
     assert service.get("runtime", "docker") == "docker"
     assert 1 <= service.get("maxShutdownDelaySeconds", 1) <= 300
-    assert service.get("maxmemoryPolicy", "allkeys-lru") in EVICTION
+
+
+def test_cached_answers_go_before_the_counts_of_sign_ins():
+    [redis] = [service for service in SERVICES.values() if service["type"] == "keyvalue"]
+    assert redis["maxmemoryPolicy"] == "volatile-ttl"
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    command = compose["services"]["redis"]["command"]
+    assert command[command.index("--maxmemory-policy") + 1] == "volatile-ttl"
 
 
 def test_instances_scale_within_bounds():
