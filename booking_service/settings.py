@@ -118,8 +118,8 @@ WSGI_APPLICATION = "booking_service.wsgi.application"
 APPEND_SLASH = False
 
 INSTALLED_APPS = [
-    "unfold",
-    "booking_service.djongo.apps.MongoAdminConfig",
+    "unfold.apps.BasicAppConfig",
+    "booking_service.operations.admin_site.StaffAdminConfig",
     "booking_service.djongo.apps.MongoAuthConfig",
     "booking_service.djongo.apps.MongoContentTypesConfig",
     "django.contrib.sessions",

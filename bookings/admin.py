@@ -23,6 +23,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from booking_service.api.admin_filters import DeclaredFilters
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
+from booking_service.api.serializers import TextField, ValidationError
+from booking_service.djongo import readable
 from bookings import reading, services, terms, visits
 from bookings.exceptions import BookingNotFound
 from bookings.lifecycle import Status
@@ -49,6 +51,13 @@ COLOURS = {
 
 class CancelForm(forms.Form):
     reason = forms.CharField(max_length=500, widget=UnfoldAdminTextareaWidget, help_text="The patient reads this.")
+
+    def clean_reason(self) -> str:
+        """As the API takes it."""
+        try:
+            return str(TextField().run_validation(self.cleaned_data["reason"]))
+        except ValidationError as refusal:
+            raise forms.ValidationError([str(sentence) for sentence in refusal.detail]) from None
 
 
 class AssignForm(forms.Form):
@@ -136,6 +145,7 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
         return booking.status
 
     @display(description="Money")
+    @readable.or_sign
     def money_shown(self, booking: Booking) -> str:
         if booking.refund and booking.refund.status:
             return f"Refund: {booking.refund.status}"
@@ -187,9 +197,9 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
     def history(self, booking: Booking) -> SafeString | str:
         rows = [
             (
-                _text(entry["at"]),
+                _text(entry.get("at") or "-"),
                 entry.get("from") or "-",
-                entry["to"],
+                entry.get("to") or "-",
                 entry.get("role") or "-",
                 entry.get("reason") or "",
             )
@@ -272,9 +282,9 @@ def _whole(request: HttpRequest, object_id: str) -> reading.Document:
     if not ObjectId.is_valid(object_id):
         return {}
     actor, booking_id = _staff(request), ObjectId(object_id)
-    timeline = services.booking_timeline(actor=actor, booking_id=booking_id)
     if _sees_clinical(request):
-        return {**services.booking_open(actor=actor, booking_id=booking_id), "timeline": timeline}
+        return services.booking_open(actor=actor, booking_id=booking_id)
+    timeline = services.booking_timeline(actor=actor, booking_id=booking_id)
     return reading.without_words({**services.booking_get(actor=actor, booking_id=booking_id), "timeline": timeline})
 
 
@@ -296,6 +306,7 @@ def _lines(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, _text(value)
 
 
+@readable.or_sign
 def _text(value: Any) -> str:
     """Instants on the wall clock of the service's zone; those without a zone are in UTC."""
     if not isinstance(value, datetime):

@@ -40,8 +40,8 @@ def answered(actor: Caller, write: Callable[P, Document], /, *args: P.args, **kw
 
 
 def opened_by(actor: Caller, booking: Document) -> Document:
-    """`booking` with all that is clinical, for somebody whose right to it was checked; each time is a line."""
-    audit(actor, Access.READ, booking, reading.clinical_fields_of(booking))
+    """`booking` with all that is or may be clinical, for somebody whose right to it was checked: each time a line."""
+    audit(actor, Access.READ, booking, [*reading.clinical_fields_of(booking), *reading.words_of(booking)])
     return booking
 
 

@@ -89,6 +89,19 @@ def clinical_fields_of(booking: Mapping[str, Any]) -> list[str]:
     return [name for name in CLINICAL_FIELDS if booking.get(name)]
 
 
+def words_of(booking: Mapping[str, Any]) -> list[str]:
+    """The paths of what people wrote in `booking` and, if it has one, its timeline."""
+    paths = [
+        f"{name}.{word}"
+        for name, words in WORDS.items()
+        for word in words
+        if isinstance(booking.get(name), Mapping) and booking[name].get(word)
+    ]
+    entries = booking.get("timeline") or ()
+    said = any(entry.get("reason") and entry.get("role") != Role.SYSTEM for entry in entries)
+    return [*paths, "timeline.reason"] if said else paths
+
+
 def visit_times(booking: Mapping[str, Any], zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:
     """Start and end (UTC) from the monolith's date and text; (None, None) when the text is no time."""
     if booking.get("startsAt"):
@@ -113,7 +126,7 @@ def notice_counts_to(booking: Mapping[str, Any], zone: ZoneInfo) -> datetime:
 def timeline_of(booking: Mapping[str, Any]) -> list[Document]:
     """Every status change, oldest first; for documents of before what their time stamps tell."""
     if booking.get("timeline"):
-        return list(booking["timeline"])
+        return [entry for entry in booking["timeline"] if isinstance(entry, dict)]
     stamps = sorted(
         (at, _STAMPS[name]) for name, at in (booking.get("statusTimestamps") or {}).items() if name in _STAMPS and at
     )

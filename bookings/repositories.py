@@ -284,14 +284,14 @@ def bookings_by_day(since: datetime, zone: str) -> list[DayOfBookings]:
     }
     groups = Booking.objects.mongo_aggregate(
         [
-            {"$match": {"createdAt": {"$gte": since}}},
+            {"$match": {"createdAt": {"$gte": since, "$lte": datetime.now(UTC) + timedelta(days=1)}}},
             {"$group": {"_id": {"day": day, "status": "$status"}, "bookings": {"$sum": 1}, "paid": {"$sum": paid}}},
         ]
     )
     return [
         DayOfBookings(
             day=date.fromisoformat(group["_id"]["day"]),
-            status=group["_id"]["status"],
+            status=str(group["_id"].get("status") or "-"),
             bookings=group["bookings"],
             paid=Decimal(str(group["paid"])),
         )

@@ -121,8 +121,13 @@ def booking_get(*, actor: Caller, booking_id: ObjectId) -> Document:
 
 
 def booking_open(*, actor: Caller, booking_id: ObjectId) -> Document:
-    """The booking with all that is clinical, for staff whose right to see that was checked. Raises BookingNotFound."""
-    return disclosure.opened_by(actor, reading.shown(_found(actor, booking_id), terms.zone()))
+    """The booking and its timeline with all that is clinical, for staff whose right to see that was checked.
+
+    Raises BookingNotFound.
+    """
+    booking = booking_of(actor, booking_id)
+    timeline = [reading.without_login(entry) for entry in reading.timeline_of(booking)]
+    return disclosure.opened_by(actor, {**reading.shown(booking, terms.zone()), "timeline": timeline})
 
 
 def _found(actor: Caller, booking_id: ObjectId) -> Document:

@@ -22,6 +22,7 @@ from django.utils.timezone import localtime
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
+from booking_service.api.admin_filters import DeclaredFilters
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
 from catalog import repositories, search, services
@@ -165,7 +166,7 @@ class FoundByText:
 
 
 @admin.register(Service)
-class ServiceAdmin(FoundByText, ModelAdmin):
+class ServiceAdmin(DeclaredFilters, FoundByText, ModelAdmin):
     form = ServiceForm
     inlines = (SurgeWindowInline, CityInline, QuestionInline)
     list_display = (
@@ -437,7 +438,7 @@ MADE_NEW = {"CREATED", "SEEDED", "COPIED"}  # with version 0: the seed also brin
 
 
 @admin.register(ServiceChange)
-class ServiceChangeAdmin(FoundByText, ModelAdmin):
+class ServiceChangeAdmin(DeclaredFilters, FoundByText, ModelAdmin):
     """The history of all services; nobody writes it by hand."""
 
     list_display = ("shown_at", "service_link", "action", "actor", "shown_changes")

@@ -17,6 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from booking_service.api.admin_filters import DeclaredFilters
+from booking_service.djongo import readable
 
 from .models import InboxMessage, OutboxEvent, Status
 from .receivers import REQUEST_REFUND, SEND_NOTIFICATION
@@ -129,12 +130,14 @@ class OutboxEventAdmin(ReadOnlyAdmin):
         return str(event.status)
 
     @display(description="Age")
+    @readable.or_sign
     def age(self, event: OutboxEvent) -> str:
         """How long it has waited, or did wait."""
         until = event.published_at or datetime.now(UTC)
         return duration((until - event.created_at).total_seconds())
 
     @display(description="Body")
+    @readable.or_sign
     def body_shown(self, event: OutboxEvent) -> SafeString | str:
         """What it says; a patient's contact data stay where they belong."""
         if event.type.startswith("patient."):

@@ -259,10 +259,14 @@ def outbox_backlog() -> list[Backlog]:
     )
     now = datetime.now(UTC)
     with translated_errors():
-        return [
-            Backlog(**group["_id"], events=group["events"], oldest_seconds=(now - group["oldest"]).total_seconds())
-            for group in groups
-        ]
+        return [_backlog(group, now) for group in groups]
+
+
+def _backlog(group: Mapping[str, Any], now: datetime) -> Backlog:
+    of, oldest = group["_id"], group["oldest"]
+    names = {name: str(of.get(name) or "-") for name in ("lane", "type", "status")}
+    waited = (now - oldest).total_seconds() if isinstance(oldest, datetime) else 0.0
+    return Backlog(**names, events=group["events"], oldest_seconds=waited)
 
 
 # --- the inbox -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from bson import ObjectId
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -248,8 +248,7 @@ class ClinicalAccessAdmin(DeclaredFilters, ModelAdmin):
             return queryset, False
         if not ObjectId.is_valid(term):
             return queryset.none(), False
-        found = queryset.filter(object_id=term)
-        return (found if found.exists() else queryset.filter(actor_id=ObjectId(term))), False
+        return queryset.filter(Q(object_id=term) | Q(actor_id=ObjectId(term))), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

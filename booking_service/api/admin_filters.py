@@ -7,20 +7,29 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest
 
+# What Django's filters of fields and of related documents put behind a field's name.
+LOOKUPS = {"", "exact", "isnull", "id__exact"}
+
 
 class DeclaredFilters:
     """Mixed in before a ModelAdmin: its lists are narrowed by their own filters and by nothing else.
 
     Django admits a lookup on any field of the model, shown or not, so `?password__startswith=` would spell out hashes,
-    and `?blood_group=` clinical data to staff who may not see them.
+    and `?blood_group=` clinical data to staff who may not see them; and any lookup, so `?status__regex=(` would break.
     """
 
     list_filter: Any  # as the ModelAdmin declares it
+    opts: Any
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Whether the query of a list may have `lookup`; another one is a 400."""
         declared = {getattr(entry, "parameter_name", entry) for entry in self.list_filter}
-        return lookup.partition("__")[0] in declared
+        field, _, how = lookup.partition("__")
+        return field in declared and how in LOOKUPS
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        """Whether a page may be asked for by `to_field`: by the id alone."""
+        return bool(to_field == self.opts.pk.name)
 
     def response_action(self, request: HttpRequest, queryset: Any) -> Any:
         """Runs the action that was chosen; ids that are none are a 400."""

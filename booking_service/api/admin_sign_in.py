@@ -15,6 +15,7 @@ from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from booking_service.api.addresses import client_site
 from booking_service.api.attempts import AttemptLimits, TooManyAttempts
+from booking_service.operations.passwords import PasswordAlone
 
 LIMITS = AttemptLimits("admin")
 
@@ -37,7 +38,7 @@ class LimitedSignInForm(AuthenticationForm):
             return super().clean()
 
 
-class LimitedPasswordChangeForm(AdminOwnPasswordChangeForm):
+class LimitedPasswordChangeForm(PasswordAlone, AdminOwnPasswordChangeForm):
     """Counts a wrong old password with the failed sign-ins of the same login name and address."""
 
     def __init__(self, user: Any, *args: Any, request: HttpRequest, **options: Any) -> None:

@@ -1,6 +1,7 @@
 """The one place that turns exceptions into HTTP: ours, DRF's, Django's, and those nobody expected."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,10 +61,14 @@ def response_for(exc: Exception, request: HttpRequest | None = None) -> Response
         return error_response(error)
     logger.error("unhandled exception", exc_info=exc)
     got_request_exception.send(sender=None, request=request)
-    if isinstance(exc, OperationalError) or is_unreachable(exc):
+    return error_response(_failure(exc))
+
+
+def _failure(exc: BaseException | None) -> errors.ServiceError:
+    if exc is not None and (isinstance(exc, OperationalError) or is_unreachable(exc)):
         # The database does not answer, or not in time: trying again makes sense.
-        return error_response(errors.ServiceUnavailable())
-    return error_response(errors.ServiceError())
+        return errors.ServiceUnavailable()
+    return errors.ServiceError()
 
 
 def field_errors(detail: Any, path: str = "") -> Iterator[errors.FieldError]:
@@ -98,6 +103,6 @@ def not_found(request: HttpRequest, exception: Exception) -> Response:
 
 def server_error(request: HttpRequest) -> Response:
     """Django's handler500, for pages: what the API's views raise, `response_for` has logged."""
-    response = error_response(errors.ServiceError())
+    response = error_response(_failure(sys.exception()))
     response._has_been_logged = False  # Django logs the exception with this answer, unless that says it has been
     return response

@@ -2,27 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import UserChangeForm, UserCreationForm
+
+from booking_service.api.admin_filters import DeclaredFilters
+from booking_service.operations.passwords import StaffPasswordForm
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+class ChangesAlone:
+    """Mixed in before a model form: what was changed since the form was shown, and nothing else of it, is stored."""
+
+    fields: dict[str, forms.Field]
+    cleaned_data: dict[str, Any]
+    changed_data: list[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = not field.disabled  # a disabled one is the hash of a password
+
+    def _post_clean(self) -> None:
+        self.cleaned_data = {name: value for name, value in self.cleaned_data.items() if name in self.changed_data}
+        super()._post_clean()  # type: ignore[misc]  # the form's
+
+
+class UserForm(ChangesAlone, UserChangeForm):
+    """A member of staff."""
+
+
+class GroupForm(ChangesAlone, forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """A role."""
+
+
+class SavesChanges(DeclaredFilters):
+    """Mixed in before a ModelAdmin whose form is a ChangesAlone: an update writes those fields, and never inserts."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Raises DatabaseError if what is changed is no longer there."""
+        columns = {field.name for field in obj._meta.concrete_fields}
+        obj.save(update_fields=columns & form.cleaned_data.keys() if change else None)
+
+
 @admin.register(User)
-class UserAdmin(StockUserAdmin, ModelAdmin):  # type: ignore[type-arg]  # Django's is not generic at run time
+class UserAdmin(SavesChanges, StockUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # not generic at run time
     """Members of staff. Patients are none: they never sign in here."""
 
-    form = UserChangeForm
+    form = UserForm
     add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
+    change_password_form = StaffPasswordForm
     list_display = ("username", "first_name", "last_name", "is_active", "is_superuser", "last_login")
+    readonly_fields = ("last_login", "date_joined")
+
+    def get_deleted_objects(self, objs: Iterable[User], request: HttpRequest) -> Any:
+        """Whoever is named in the history of what staff did stays: with the user Django would delete those lines."""
+        objs = list(objs)
+        deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
+        kept = [f"the history of what {user} did: deactivate instead" for user in objs if user.logentry_set.exists()]
+        return deleted, counts, missing, [*protected, *kept]
 
 
 @admin.register(Group)
-class GroupAdmin(StockGroupAdmin, ModelAdmin):
+class GroupAdmin(SavesChanges, StockGroupAdmin, ModelAdmin):  # type: ignore[misc]  # of the stubs
     """Roles of staff; the migrations make the usual ones."""
+
+    form = GroupForm

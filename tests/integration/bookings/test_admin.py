@@ -78,6 +78,24 @@ def test_staff_with_the_right_see_the_reasons_too(staff, booking, asha):
     assert staff.get(f"{LIST}{booking['_id']}/change/").content.decode().count("Knee is healed") == 2
 
 
+def test_reasons_that_staff_read_are_on_record_where_nothing_else_is_clinical(staff, asha, documents):
+    booking = booking_made(asha, startsAt=tomorrow(days=3))
+    services.booking_cancel(actor=asha, booking_id=booking["_id"], reason="Knee is healed")
+
+    assert "Knee is healed" in staff.get(f"{LIST}{booking['_id']}/change/").content.decode()
+
+    (line,) = documents("clinicalaccess").find({"objectId": str(booking["_id"]), "action": "READ"})
+    assert (line["actorName"], line["fields"]) == ("boss", ["cancellation.reason", "timeline.reason"])
+
+
+@pytest.mark.parametrize("reason", ["\u202egnihton", "a\x1b[2Jb"])
+def test_a_reason_has_no_characters_that_nobody_sees(staff, booking, asha, reason):
+    answer = staff.post(page(booking, "cancel"), {"reason": reason})
+    assert "Leave out control characters" in answer.content.decode()
+    assert services.booking_get(actor=asha, booking_id=booking["_id"])["status"] == "REQUESTED"
+    assert staff.post(page(booking, "cancel"), {"reason": "Nobody\r\nis free"}).status_code == 302
+
+
 def test_what_staff_do_shows_them_nothing_clinical(booking, asha, nurse, directory, documents):
     boss = Caller(Role.STAFF, ObjectId(), name="boss")
     lines = documents("clinicalaccess").count_documents({})

@@ -12,10 +12,14 @@ from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
+from django.db import OperationalError
 from django.test import Client
 
+from booking_service.api.callers import Caller, Role
+from booking_service.operations import dashboard
 from patients import services
 from patients.admin import MOVED_ON
+from patients.audit import clinical_access_record
 from patients.models import ClinicalAccess, Patient
 from tests.integration.patients.callers import Api
 
@@ -391,9 +395,31 @@ def test_nobody_changes_the_audit(staff, asha, path):
     assert staff("view_patient").get("/admin/patients/clinicalaccess/").status_code == 403
 
 
-def services_admin():
-    from booking_service.api.callers import Caller, Role
+def test_the_audit_is_searched_for_what_was_done_to_somebody_and_by_them(staff):
+    somebody, another = ObjectId(), ObjectId()
+    about = {"action": "READ", "object_type": "patient", "fields": ["bloodGroup"]}
+    for actor, patient in ((somebody, another), (another, somebody)):
+        clinical_access_record(actor=Caller(Role.ADMIN, actor), object_id=patient, **about)
 
+    page = staff(superuser=True).get("/admin/patients/clinicalaccess/", {"q": str(somebody)})
+
+    assert {line.actor_id for line in page.context["cl"].result_list} == {somebody, another}
+
+
+def test_a_page_that_the_database_does_not_answer_is_worth_another_try(staff, monkeypatch):
+    client = staff(superuser=True)
+    client.raise_request_exception = False
+
+    def silent(*_: object) -> None:
+        raise OperationalError("MongoDB is not reachable or asks for a retry")
+
+    monkeypatch.setattr(dashboard, "autodiscover_modules", silent)
+    answer = client.get("/admin/")
+    assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert answer.headers["Retry-After"]
+
+
+def services_admin():
     return Caller(Role.ADMIN)
 
 

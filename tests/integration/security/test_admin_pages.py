@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from bson import Decimal128, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
+from bookings import dashboard as bookings_dashboard
+from events import dashboard as events_dashboard
 from patients.models import Patient
 from tests.factories import tomorrow, visit_input
 from tests.integration.patients.callers import Api
@@ -94,6 +97,32 @@ def pages() -> list[str]:
     return sorted(path for path in found if not (path.startswith(GROUPS) and path.count("/") > 4))
 
 
+ODD_BOOKINGS: dict[str, dict[str, Any]] = {
+    "times that are text": {"startsAt": "soon", "endsAt": 5, "createdAt": "2024-05-01", "scheduledDate": "x"},
+    "times that are numbers": {"startsAt": 1714521600, "createdAt": 5.5, "scheduledDate": 7},
+    "money that is text": {"payment": "PAID", "refund": 5, "pricing": "free", "cancellation": "yes"},
+    "money that is a list": {"payment": ["PAID"], "refund": [{"status": "REFUNDED"}]},
+    "money that is no number": {
+        "payment": {"status": "PAID", "paidAmount": float("nan"), "balance": Decimal128("NaN")},
+        "refund": {"status": 5, "amount": Decimal128("Infinity")},
+        "pricing": {"totalAmount": "x"},
+    },
+    "changes that say nothing": {"timeline": [{}, {"from": "x", "reason": "y"}, {"to": 5, "at": "soon"}]},
+    "changes that are none": {"timeline": ["x", None, 5]},
+    "a time after all calendars": {"startsAt": FAR, "createdAt": FAR},
+    "a visit that nobody made": {"patient": "x", "serviceProvider": "y", "serviceType": None, "status": None},
+}
+ODD_EVENTS: dict[str, dict[str, Any]] = {
+    "nothing more": {},
+    "nulls": dict.fromkeys(
+        ["type", "lane", "body", "createdAt", "publishedAt", "attempts", "aggregateId", "lastError", "dueAt"]
+    ),
+    "a body that is no JSON": {"type": "booking.created", "lane": "BROKER", "body": b"\xff{"},
+    "a body that is text": {"type": "booking.created", "body": "{}"},
+    "times that are text": {"type": "booking.created", "body": b"{}", "createdAt": "soon", "publishedAt": 5},
+}
+
+
 def stored(collection: str, document: dict[str, Any]) -> ObjectId:
     return connection.database[collection].insert_one(document).inserted_id  # type: ignore[attr-defined]
 
@@ -148,7 +177,19 @@ def test_no_id_breaks_a_page(world, root, identity):
             assert failures(root, f"/admin/{model}/{identity}/") == []
 
 
+LOOKUPS = (
+    "regex=(",
+    "iregex=(",
+    "search=x",
+    "range=a",
+    "contains=%00",
+    "year=" + "9" * 30,
+    "gte=0001-01-01T00:00:00%2B05:00",
+    "startswith=argon2",
+    "in=a,b",
+)
 QUERIES = (
+    "p=99999999999999999999",
     "q=%00",
     "q=$where",
     "o=99.-1.x",
@@ -173,6 +214,32 @@ def test_no_query_breaks_a_list(world, root, query):
     assert len(lists) >= 6
     for path in lists:
         assert root.get(f"{path}?{query}").status_code < 500, path
+
+
+@pytest.mark.parametrize("model", admin.site._registry, ids=str)
+def test_no_lookup_on_a_filter_breaks_a_list(root, model):
+    of_model = admin.site._registry[model]
+    path = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+    shown = [getattr(entry, "parameter_name", entry) for entry in (*of_model.list_filter, *of_model.list_display)]
+    for field in shown:
+        for lookup in LOOKUPS:
+            assert root.get(f"{path}?{field}__{lookup}").status_code == 400, (field, lookup)
+        for value in ("1", "%00", "x", "\ufffd", "0" * 24):
+            for lookup in ("exact", "isnull", "id__exact"):
+                assert root.get(path, {f"{field}__{lookup}": value}).status_code < 500, (field, lookup, value)
+
+
+@pytest.mark.parametrize("path", ["search/?s=a&page=abc", "search/?s=a", "autocomplete/?term=%00&app_label=auth"])
+def test_pages_that_nothing_uses_are_absent(root, path):
+    assert root.get(f"/admin/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("model", admin.site._registry, ids=str)
+def test_a_page_is_asked_for_by_its_id_alone(root, model):
+    path = f"/admin/{model._meta.app_label}/{model._meta.model_name}"
+    for field in ("user", "name", "username", "permission", "groups"):
+        for page in (f"{'0' * 24}/change/", f"{'0' * 24}/delete/", ""):
+            assert root.get(f"{path}/{page}?_to_field={field}").status_code < 500, (field, page)
 
 
 @pytest.mark.parametrize("kind", OLD_PATIENTS)
@@ -209,6 +276,31 @@ def test_no_old_booking_breaks_a_page(world, root, kind):
         assert failures(root, f"{path}/{page}/", *bodies) == []
     assert failures(root, "/admin/bookings/booking/") == []
     assert "<script>alert" not in root.get(f"{path}/change/").content.decode()
+
+
+@pytest.mark.parametrize("kind", ODD_EVENTS)
+@pytest.mark.parametrize("status", ["WAITING", "DEAD"])
+def test_no_odd_event_breaks_a_page(root, kind, status):
+    event_id = stored("outbox", {"status": status, **ODD_EVENTS[kind]})
+    path = "/admin/events/outboxevent/"
+    retry = {"action": "retry", "_selected_action": str(event_id)}
+    assert failures(root, path, retry) == failures(root, f"{path}{event_id}/change/") == []
+    assert failures(root, f"{path}{event_id}/history/") == failures(root, "/admin/events/") == []
+
+
+@pytest.mark.parametrize("kind", ODD_EVENTS)
+def test_no_odd_event_breaks_the_first_page(root, kind):
+    stored("outbox", {"status": "WAITING", **ODD_EVENTS[kind]})
+    assert events_dashboard.numbers().figures
+
+
+@pytest.mark.parametrize("kind", ODD_BOOKINGS)
+def test_no_odd_booking_takes_a_list_or_its_page(root, kind):
+    booking_id = stored("nursebookings", {"patient": ObjectId(), **REQUIRED, **ODD_BOOKINGS[kind]})
+    assert failures(root, "/admin/bookings/booking/") == []
+    assert failures(root, f"/admin/bookings/booking/{booking_id}/change/") == []
+    stored("nursebookings", {**REQUIRED, **ODD_BOOKINGS[kind], "createdAt": datetime.now(UTC)})
+    assert bookings_dashboard.numbers().figures
 
 
 @pytest.mark.parametrize("kind", OLD_BOOKINGS)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import orjson
 import pytest
 
 from booking_service.api.serializers import TextField, ValidationError
+from booking_service.wsgi import application
 from patients.models import Patient
 from tests.factories import service_made
 from tests.integration.patients.callers import Api
@@ -225,6 +228,63 @@ def test_no_header_is_believed_beyond_its_shape(asha):
     answer = asha.api("GET", "/api/patients/me", **hostile)
     assert answer.status_code == 200
     assert answer.headers["X-Request-ID"] != hostile["X-Request-ID"]
+
+
+NO_CHARSETS = (
+    *(f"application/json; charset={name}" for name in ("hex", "base64", "rot13", "zlib", "uu", "undefined", "idna")),
+    *(f"application/json; charset={name}" for name in ("utf-7", "unicode_escape", "big5", "utf-8")),
+    "application/json; charset*=x''%41",
+    "multipart/form-data; boundary*=x''%41",
+    "multipart/form-data; boundary*=undefined''%41",
+    "application/x-www-form-urlencoded; charset=hex",
+)
+TOKEN = "a" * 32
+TEXTS = ("city=%41", "city=%C3%A9", "city=%2B2AA-", "city=%5Cud800", "&" * 1001)
+
+
+@pytest.fixture
+def served(client):
+    """Asks the application as gunicorn does, whose requests are made before any middleware runs."""
+
+    def ask(method: str, path: str, content_type: str, query: str = "", body: bytes = b"") -> tuple[int, bytes]:
+        environ = client._base_environ(
+            **{"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "wsgi.input": BytesIO(body)},
+            CONTENT_TYPE=content_type,
+            CONTENT_LENGTH=str(len(body) or ""),
+            HTTP_COOKIE=f"csrftoken={TOKEN}",
+            HTTP_X_CSRFTOKEN=TOKEN,
+        )
+        statuses: list[str] = []
+        answer = b"".join(application(environ, lambda status, _headers: statuses.append(status)))
+        return int(statuses[0].split()[0]), answer
+
+    return ask
+
+
+@pytest.mark.parametrize("content_type", NO_CHARSETS)
+def test_text_is_utf_8_whatever_a_header_calls_it(served, settings, content_type):
+    settings.RATE_LIMIT_ENABLED = False
+    for path in ("/api/services", "/api/services/search", "/admin/login/", "/static/x", "/nothing"):
+        for query in TEXTS:
+            plain, body = served("GET", path, "", query)
+            status, named = served("GET", path, content_type, query)
+            assert status == plain < 500, (path, query)
+            assert b"INTERNAL_ERROR" not in named
+            assert len(named) == len(body)
+
+
+@pytest.mark.parametrize("content_type", NO_CHARSETS)
+def test_no_charset_breaks_a_form_or_a_body(served, content_type):
+    for path in ("/api/patients/login", "/admin/login/"):
+        for body in (b"username=%2B2AA-&password=%41", b'{"email": "+2AA-"}', b"--A\r\n\r\n"):
+            assert served("POST", path, content_type, body=body)[0] < 500, path
+
+
+def test_a_form_of_parts_keeps_its_boundary(served):
+    body = b'--a;b\r\nContent-Disposition: form-data; name="username"\r\n\r\nroot\r\n--a;b--\r\n'
+    for boundary in ('boundary="a;b"', 'charset=hex; Boundary="a;b"; x=y'):
+        status, page = served("POST", "/admin/login/", f"multipart/form-data; {boundary}", body=body)
+        assert (status, b'value="root"' in page) == (200, True)
 
 
 @pytest.mark.parametrize("value", [{"$gt": ""}, {"$ne": None}, {"$regex": ".*"}])
