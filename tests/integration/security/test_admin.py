@@ -397,9 +397,14 @@ def test_nobody_changes_the_audit(staff, asha, path):
 
 def test_the_audit_is_searched_for_what_was_done_to_somebody_and_by_them(staff):
     somebody, another = ObjectId(), ObjectId()
-    about = {"action": "READ", "object_type": "patient", "fields": ["bloodGroup"]}
     for actor, patient in ((somebody, another), (another, somebody)):
-        clinical_access_record(actor=Caller(Role.ADMIN, actor), object_id=patient, **about)
+        clinical_access_record(
+            actor=Caller(Role.ADMIN, actor),
+            action="READ",
+            object_type="patient",
+            object_id=patient,
+            fields=["bloodGroup"],
+        )
 
     page = staff(superuser=True).get("/admin/patients/clinicalaccess/", {"q": str(somebody)})
 
