@@ -6,6 +6,7 @@ them, made by the importer's own conversions.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,16 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import django
 from bson import ObjectId, json_util
 
-from monolith.bookings import converted_booking
-from monolith.catalog import converted_service
-from monolith.patients import converted_patient
+# The importer knows the shape of a document from the models.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "booking_service.settings")
+django.setup()
+
+from monolith.bookings import converted_booking  # noqa: E402
+from monolith.catalog import converted_service  # noqa: E402
+from monolith.patients import converted_patient  # noqa: E402
 
 Document = dict[str, Any]
 
