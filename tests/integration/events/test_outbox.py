@@ -220,12 +220,14 @@ def test_ids_are_the_same_only_within_a_type():
     with atomic():
         inbox_add("m", type="notification.sent", correlation_id="r", digest="1")
         inbox_add("m", type="payment.completed", correlation_id="r", digest="2")
+    assert InboxMessage.objects.mongo_count_documents({}) == 2
 
 
 def test_long_ids_that_begin_alike_are_different_messages():
     with atomic():
         for end in "ab":
             inbox_add("m" * 254 + end, type="payment.completed", correlation_id="r", digest="1")
+    assert InboxMessage.objects.mongo_count_documents({}) == 2
 
 
 def test_a_message_noted_by_its_plain_id_is_recognised():
