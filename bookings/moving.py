@@ -166,13 +166,23 @@ def _edit(booking: Document, changes: Document, actor: Caller, now: datetime) ->
     if moves:
         _check_movable(booking, actor, now)
         fields = _repriced(booking, service, fields)
-    person, age = person_cared_for(actor, wanted, service)
-    visit = scheduling.Visit(wanted["startsAt"], terms.city_of(wanted), age, bool(wanted.get("prescriptionUrl")))
-    errors = scheduling.violations(visit, terms.rules_of(service), now, terms.zone())
-    # What stays was right when it was booked.
-    if errors := [error for error in errors if moves or error.field.partition(".")[0] in fields]:
+    person, errors = _against_rules(actor, wanted, service, now)
+    if not moves:
+        # What stays was right when it was booked.
+        _, before = _against_rules(actor, {**booking, "startsAt": wanted["startsAt"]}, service, now)
+        errors = [error for error in errors if error not in before or error.field.partition(".")[0] in fields]
+    if errors:
         raise RulesViolated(errors)
     return _Edit(fields, _need(booking, fields, service, person), moves)
+
+
+def _against_rules(
+    actor: Caller, booking: Document, service: CatalogService, now: datetime
+) -> tuple[str, list[FieldError]]:
+    """The person cared for, as a claim names them, and what is wrong with the visit."""
+    person, age = person_cared_for(actor, booking, service)
+    visit = scheduling.Visit(booking["startsAt"], terms.city_of(booking), age, bool(booking.get("prescriptionUrl")))
+    return person, scheduling.violations(visit, terms.rules_of(service), now, terms.zone())
 
 
 def _edited_fields(booking: Document, changes: Document, service: CatalogService) -> Document:

@@ -403,3 +403,15 @@ def test_words_can_be_changed_when_the_service_is_offered_no_more(api, asha, doc
     answer = api(asha)("PUT", f"/bookings/{booking['_id']}", {"specialRequirements": "Ramp"})
 
     assert answer.status_code == 200, answer.body
+
+
+@pytest.mark.parametrize(
+    "changes", [{"patientCondition": {"age": 20}}, {"patientDetails": {"name": "Ravi Rao", "age": 20}}]
+)
+def test_an_age_that_the_service_refuses_is_refused_wherever_it_is_told(api, asha, changes):
+    service_made("ELDERLY_CARE_DAILY", requirements__minAge=60)
+    booking = booking_made(asha, serviceType="ELDERLY_CARE_DAILY", patientCondition={"age": 70})
+
+    answer = api(asha)("PUT", f"/bookings/{booking['_id']}", changes)
+
+    assert (answer.status_code, answer.body["errors"][0]["code"]) == (422, "AGE_OUT_OF_RANGE")
