@@ -4,7 +4,6 @@ Local time is the service's zone; what is compared or stored is UTC.
 """
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,7 +12,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from booking_service.api.errors import FieldError
-from booking_service.api.unseen import UNSEEN_OR_JOINER
+from booking_service.api.unseen import as_seen
 
 CELL = timedelta(minutes=5)
 CELL_SECONDS = 300
@@ -21,6 +20,7 @@ FARTHEST = timedelta(days=90)
 LONGEST_SLOT_RANGE_DAYS = 31
 SLOT_STEP = timedelta(minutes=30)
 DAY = timedelta(days=1)
+city_key = as_seen
 NO_CELLS: frozenset[int] = frozenset()
 
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?:\s*([AaPp][Mm]))?")
@@ -97,13 +97,6 @@ class Slot:
     starts_at: datetime
     ends_at: datetime
     available: bool
-
-
-def city_key(city: str) -> str:
-    """A name as it is compared: case, white space, and how its letters are encoded do not matter."""
-    if not city.isascii():
-        city = UNSEEN_OR_JOINER.sub("", unicodedata.normalize("NFKC", city))
-    return " ".join(city.split()).casefold()
 
 
 def is_plausible(day: date) -> bool:

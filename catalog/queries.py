@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import UTC, datetime
 
 from django.http import QueryDict
@@ -11,6 +10,7 @@ from django.http import QueryDict
 from booking_service.api import serializers
 from booking_service.api.errors import FieldError, InvalidInput
 from booking_service.api.pagination import MAX_LIMIT
+from booking_service.api.unseen import as_seen
 from catalog.rules import Category
 from catalog.search import LONGEST_QUERY
 from catalog.services import Shelf
@@ -28,7 +28,7 @@ def shelf_from(query: QueryDict) -> Shelf:
     """Which services a list's query asks for. Raises InvalidInput."""
     errors: list[FieldError] = []
     category = _category(query.get("category"), errors)
-    city = _city(query.get("city") or "") or None
+    city = as_seen(query.get("city") or "") or None  # each way to write it would be an answer of its own in the cache
     if city and len(city) > LONGEST_CITY:
         errors.append(FieldError("city", f"Use at most {LONGEST_CITY} characters.", "INVALID"))
     featured, popular = (_flag(query, name, errors) for name in ("featured", "popular"))
@@ -68,12 +68,6 @@ def instant_from(query: QueryDict) -> datetime:
     if not 2000 <= moment.year <= 2999:
         raise InvalidInput(errors=[FieldError("at", "Give an instant of this service's time.", "OUT_OF_RANGE")])
     return moment
-
-
-def _city(text: str) -> str:
-    """One way to write a city for all that find the same: each way is an answer of its own in the cache."""
-    seen = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
-    return " ".join(seen.split()).casefold()
 
 
 def _category(text: str | None, errors: list[FieldError]) -> str | None:

@@ -1,6 +1,7 @@
 """Characters that nobody sees: two texts that look the same must be the same."""
 
 import re
+import unicodedata
 
 # Unicode's Default_Ignorable_Code_Point, controls, the blank Braille pattern, which is no space, and what is no
 # character.
@@ -14,3 +15,10 @@ _NEVER_SEEN = (
 JOINERS = "\u200c\u200d" + "".join(map(chr, range(0xFE00, 0xFE10)))
 UNSEEN = re.compile(f"[{_NEVER_SEEN}]")
 UNSEEN_OR_JOINER = re.compile(f"[{_NEVER_SEEN}{JOINERS}]")
+
+
+def as_seen(text: str) -> str:
+    """Names and cities as they are compared: case, white space, and how letters are encoded do not matter."""
+    if not text.isascii():
+        text = UNSEEN_OR_JOINER.sub("", unicodedata.normalize("NFKC", text))
+    return " ".join(text.split()).casefold()
