@@ -1,4 +1,5 @@
-"""The official query compiler; but it reads whatever a document holds, and deletes from a list that joins, too."""
+"""The official query compiler; but it reads whatever a document holds, sorts by indexes, and deletes from a list that
+joins, too."""
 
 from __future__ import annotations
 
@@ -18,14 +19,37 @@ from django_mongodb_backend.compiler import (
 )
 from django_mongodb_backend.compiler import SQLCompiler as MongoCompiler
 from django_mongodb_backend.compiler import SQLDeleteCompiler as MongoDeleteCompiler
+from django_mongodb_backend.query import MongoQuery as OfficialQuery
 
 Converter = Callable[[Any, Any, Any], Any]
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ValidationError)
 
 
+class MongoQuery(OfficialQuery):
+    """Documents are sorted and counted off as they are stored, and only then shaped: no index serves the order of what
+    `$addFields` or `$project` made, not even where they made nothing new."""
+
+    extra_fields: dict[str, Any] | None
+    project_fields: dict[str, Any]
+
+    def get_pipeline(self) -> list[dict[str, Any]]:
+        self.extra_fields = {name: made for name, made in (self.extra_fields or {}).items() if made != f"${name}"}
+        pipeline: list[dict[str, Any]] = super().get_pipeline()
+        shape = {"$project": self.project_fields}
+        if shape in pipeline and not self.extra_fields and self._only_picks_fields():
+            pipeline.remove(shape)
+            pipeline.append(shape)
+        return pipeline
+
+    def _only_picks_fields(self) -> bool:
+        return not self.combinator_pipeline and all(made == 1 for made in self.project_fields.values())
+
+
 class SQLCompiler(MongoCompiler):
     """Documents need not have the shape of their model: one odd value must not hide those beside it."""
+
+    query_class = MongoQuery
 
     def get_converters(self, expressions: Any) -> dict[int, tuple[list[Converter], Any]]:
         found = super().get_converters(expressions).items()

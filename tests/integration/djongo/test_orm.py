@@ -213,3 +213,31 @@ def test_it_builds_indexes_on_document_paths() -> None:
 def test_it_serves_an_equality_from_the_unique_index() -> None:
     plan = Treatment.objects.mongo_find({"code": "A"}).explain()["queryPlanner"]["winningPlan"]
     assert plan["inputStage"]["indexName"] == "code_unique"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Treatment.objects.order_by("code"),
+        Treatment.objects.order_by("-code").values_list("title"),
+        Treatment.objects.filter(offered=True).only("title").order_by("code"),
+    ],
+    ids=["all of it", "a field", "some fields"],
+)
+def test_it_orders_by_an_index(query: Any) -> None:
+    for code in "ABC":
+        treatment(code)
+    plan = query[:2].explain()
+    assert '"indexName": "code_unique"' in plan
+    assert "sortPattern" not in plan  # of a sort in memory
+    assert "sortKey" not in plan
+
+
+def test_it_orders_by_what_is_no_field() -> None:
+    for code, title in (("A", "x"), ("B", ""), ("C", "y")):
+        treatment(code, title=title, uses=len(title), price=ord(code))
+    priced = Treatment.objects.annotate(value=F("price") * F("uses")).order_by("-value")
+    assert [one.code for one in priced[:2]] == ["C", "A"]
+    assert list(priced.values_list("code", flat=True)) == ["C", "A", "B"]
+    assert [one.code for one in Treatment.objects.order_by(F("starts_at").desc(nulls_last=True), "-code")] == [*"CBA"]
+    assert list(Treatment.objects.values_list("uses").annotate(Count("code")).order_by("uses")) == [(0, 1), (1, 2)]
