@@ -20,7 +20,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from booking_service.api.admin_filters import DeclaredFilters
+from booking_service.api.admin_lists import BoundedLists
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
 from booking_service.api.serializers import TextField, ValidationError
@@ -91,17 +91,15 @@ class MoneyFilter(admin.SimpleListFilter):
 
 
 @admin.register(Booking)
-class BookingAdmin(DeclaredFilters, ModelAdmin):
+class BookingAdmin(BoundedLists, ModelAdmin):
     """Everything of a booking on one page; what is clinical for those who may see it, audited as it is shown."""
 
     list_display = ("visit", "status_shown", "starts_at", "patient", "service_provider", "money_shown", "created_at")
     list_filter = ("status", MoneyFilter)
-    list_per_page = 50
     search_fields = ("_id",)
     search_help_text = "The id of a booking, a patient or a provider, or the name of a service."
-    ordering = ("-created_at", "-_id")
-    show_full_result_count = False
-    sortable_by = ("starts_at", "created_at")
+    ordering = ("-created_at",)
+    sortable_by = ("created_at",)
     actions = None
     actions_detail = ("assign", "cancel")
     fields = ("visit", "place", "people", "care", "money", "told", "history")
@@ -138,7 +136,8 @@ class BookingAdmin(DeclaredFilters, ModelAdmin):
             wanted = ObjectId(term)
         except InvalidId:
             return queryset.filter(service_type=term.upper().replace(" ", "_")), False
-        return queryset.filter(Q(_id=wanted) | Q(patient=wanted) | Q(service_provider=wanted)), False
+        found = (queryset.filter(**{whose: wanted}) for whose in ("_id", "patient", "service_provider"))
+        return next(filter(QuerySet.exists, found), queryset.none()), False
 
     @display(description="Status", label=COLOURS)
     def status_shown(self, booking: Booking) -> str:

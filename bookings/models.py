@@ -150,7 +150,7 @@ class Booking(Document):
     class Meta:
         db_table = "nursebookings"
         # For each list: its owner, its order, and the id that makes the order strict. The status indexes serve the
-        # sweeps and the admin, whose statuses are few at any time.
+        # sweeps and the admin, those from `newest` on the admin alone.
         indexes = [
             DocumentIndex("patient", "-createdAt", "-_id", name="patient_newest"),
             DocumentIndex("patient", "startsAt", "_id", name="patient_by_start"),
@@ -171,6 +171,15 @@ class Booking(Document):
             DocumentIndex("status", "startsAt", name="status_by_start"),
             DocumentIndex("status", "createdAt", name="status_by_creation"),
             DocumentIndex("-createdAt", name="newest"),
+            DocumentIndex("serviceType", "-createdAt", name="service_newest"),
+            DocumentIndex("payment.status", "-createdAt", name="payment_newest"),
+            DocumentIndex("status", "payment.status", "-createdAt", name="status_and_payment_newest"),
+            DocumentIndex(
+                "refund.status", "-createdAt", name="refund_newest", where={"refund.status": {"$exists": True}}
+            ),
+            DocumentIndex(
+                "payment.needsStaff", "-createdAt", name="discrepancy_newest", where={"payment.needsStaff": True}
+            ),
         ]
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ from django.utils.timezone import localtime
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
-from booking_service.api.admin_filters import DeclaredFilters
+from booking_service.api.admin_lists import BoundedLists
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
 from catalog import repositories, search, services
@@ -166,7 +166,7 @@ class FoundByText:
 
 
 @admin.register(Service)
-class ServiceAdmin(DeclaredFilters, FoundByText, ModelAdmin):
+class ServiceAdmin(BoundedLists, FoundByText, ModelAdmin):
     form = ServiceForm
     inlines = (SurgeWindowInline, CityInline, QuestionInline)
     list_display = (
@@ -180,8 +180,8 @@ class ServiceAdmin(DeclaredFilters, FoundByText, ModelAdmin):
     )
     list_filter = ("category", ActiveFilter, CityFilter, "is_featured", "is_popular")
     ordering = ("sort_order",)
+    sortable_by = ("shown_name", "category")
     ordering_field, hide_ordering_field = "sort_order", True
-    list_per_page = 50
     warn_unsaved_form = True
     compressed_fields = False
     actions = ("activate", "deactivate")
@@ -438,13 +438,14 @@ MADE_NEW = {"CREATED", "SEEDED", "COPIED"}  # with version 0: the seed also brin
 
 
 @admin.register(ServiceChange)
-class ServiceChangeAdmin(DeclaredFilters, FoundByText, ModelAdmin):
+class ServiceChangeAdmin(BoundedLists, FoundByText, ModelAdmin):
     """The history of all services; nobody writes it by hand."""
 
     list_display = ("shown_at", "service_link", "action", "actor", "shown_changes")
     list_filter = ("action",)
     service_field = "service"
     ordering = ("-at",)
+    sortable_by = ("shown_at",)
     list_display_links = None
 
     @display(description="When", ordering="at")

@@ -226,6 +226,7 @@ class ServiceChange(Document):
         ordering = ["-at"]
         indexes = [
             DocumentIndex("service", "-at", name="change_service"),
+            DocumentIndex("action", "-at", name="change_action"),
             DocumentIndex("-at", "_id", name="change_at"),
         ]
 

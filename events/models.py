@@ -72,6 +72,8 @@ class OutboxEvent(Document):
             ),
             DocumentIndex("status", "lane", "type", "createdAt", name="outbox_status"),
             DocumentIndex("aggregateId", "_id", name="outbox_aggregate"),
+            DocumentIndex("status", "_id", name="outbox_open", where={"status": {"$in": ["WAITING", "DEAD"]}}),
+            DocumentIndex("status", "_id", name="outbox_failed", where={"attempts": {"$gt": 1}}),
             DocumentIndex("publishedAt", name="outbox_expiry", expire_after_seconds=KEEP_PUBLISHED_SECONDS),
         ]
 

@@ -15,10 +15,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminDateWidget
 
-from booking_service.api.admin_filters import DeclaredFilters
+from booking_service.api.admin_lists import BoundedList, BoundedLists
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
 from patients import services
@@ -130,7 +129,7 @@ class RefusalsAsMessages:
             return HttpResponseRedirect(request.get_full_path())
 
 
-class PatientList(ChangeList):
+class PatientList(BoundedList):
     """Reads what it shows and nothing else of a patient."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Patient]:
@@ -139,13 +138,13 @@ class PatientList(ChangeList):
 
 
 @admin.register(Patient)
-class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
+class PatientAdmin(BoundedLists, RefusalsAsMessages, ModelAdmin):
     """Looked up by exactly what one knows of a patient: anything vaguer would read the whole collection."""
 
     list_display = ("name", "email", "phone", "is_active", "created_at")
     list_per_page = 25
     ordering = ("-created_at",)
-    show_full_result_count = False
+    sortable_by = ("created_at",)
     search_fields = ("email",)
     search_help_text = "The whole email address, phone number, referral code or id."
     actions = ("deactivate", "reactivate")
@@ -159,7 +158,7 @@ class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
         ]
         return [*sets, ("Clinical", {"fields": CLINICAL})] if sees_clinical(request) else sets
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BoundedList]:
         return PatientList
 
     def get_search_results(
@@ -229,14 +228,13 @@ class PatientAdmin(DeclaredFilters, RefusalsAsMessages, ModelAdmin):
 
 
 @admin.register(ClinicalAccess)
-class ClinicalAccessAdmin(DeclaredFilters, ModelAdmin):
+class ClinicalAccessAdmin(BoundedLists, ModelAdmin):
     """The audit: to be read, by whoever may."""
 
     list_display = ("at", "actor_role", "actor_id", "actor_name", "action", "object_type", "object_id", "request_id")
-    list_filter = ("action", "actor_role", "object_type")
-    list_per_page = 50
+    list_filter = ("action", "actor_role")
     ordering = ("-at",)
-    show_full_result_count = False
+    sortable_by = ("at",)
     search_fields = ("object_id",)
     search_help_text = "The id of the patient, booking or caller."
 

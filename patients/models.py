@@ -215,8 +215,11 @@ class ClinicalAccess(Document):
         verbose_name_plural = "clinical access"
         default_permissions = ("view",)
         indexes = [
-            DocumentIndex("objectType", "objectId", "-at", name="access_of_object"),
+            DocumentIndex("objectId", "-at", name="access_of_document"),
             DocumentIndex("actorId", "-at", name="access_by_actor"),
+            DocumentIndex("actorRole", "-at", name="access_by_role"),
+            DocumentIndex("action", "-at", name="access_by_action"),
+            DocumentIndex("actorRole", "action", "-at", name="access_by_role_and_action"),
             DocumentIndex("-at", "_id", name="access_newest"),
         ]
 

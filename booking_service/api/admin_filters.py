@@ -8,7 +8,7 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest
 
 # What Django's filters of fields and of related documents put behind a field's name.
-LOOKUPS = {"", "exact", "isnull", "id__exact"}
+LOOKUPS = {"exact", "isnull", "id__exact"}
 
 
 class DeclaredFilters:
@@ -25,7 +25,7 @@ class DeclaredFilters:
         """Whether the query of a list may have `lookup`; another one is a 400."""
         declared = {getattr(entry, "parameter_name", entry) for entry in self.list_filter}
         field, _, how = lookup.partition("__")
-        return field in declared and how in LOOKUPS
+        return lookup in declared or (field in self.list_filter and how in LOOKUPS)
 
     def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
         """Whether a page may be asked for by `to_field`: by the id alone."""

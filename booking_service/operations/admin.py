@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import UserChangeForm, UserCreationForm
 
-from booking_service.api.admin_filters import DeclaredFilters
+from booking_service.api.admin_lists import BoundedLists
 from booking_service.operations.passwords import StaffPasswordForm
 
 admin.site.unregister(User)
@@ -46,7 +46,7 @@ class GroupForm(ChangesAlone, forms.ModelForm):  # type: ignore[type-arg]  # gen
     """A role."""
 
 
-class SavesChanges(DeclaredFilters):
+class SavesChanges(BoundedLists):
     """Mixed in before a ModelAdmin whose form is a ChangesAlone: an update writes those fields, and never inserts."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -63,6 +63,7 @@ class UserAdmin(SavesChanges, StockUserAdmin, ModelAdmin):  # type: ignore[misc,
     add_form = UserCreationForm
     change_password_form = StaffPasswordForm
     list_display = ("username", "first_name", "last_name", "is_active", "is_superuser", "last_login")
+    sortable_by = list_display
     readonly_fields = ("last_login", "date_joined")
 
     def get_deleted_objects(self, objs: Iterable[User], request: HttpRequest) -> Any:

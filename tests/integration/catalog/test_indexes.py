@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bson import ObjectId
-from django.db import connection
 
 from catalog import repositories
 from catalog.repositories import Shelf
 from catalog.search import SearchIndex
 from tests.integration.catalog.documents import service_made, wound_dressing
+from tests.integration.conftest import Profiler
 
 QUERIES: dict[str, Callable[[], Any]] = {
     "list": lambda: repositories.services_on(Shelf(), 0, 20),
@@ -39,28 +39,14 @@ QUERIES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.fixture
-def profiled() -> Iterator[Any]:
-    """MongoDB's profiler, which tells what each operation read."""
-    database = connection.database  # type: ignore[attr-defined]  # the engine's
-    database.command("profile", 0)
-    database.drop_collection("system.profile")
-    database.command("profile", 2)
-    yield database["system.profile"]
-    database.command("profile", 0)
-    database.drop_collection("system.profile")
-
-
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
-def test_it_scans_no_collection(profiled: Any, query: Callable[[], Any]) -> None:
+def test_it_scans_no_collection(profiled: Profiler, query: Callable[[], Any]) -> None:
     service_made()
-    profiled.database.command("profile", 0)
-    profiled.drop()
-    profiled.database.command("profile", 2)
+    profiled.start()
 
     query()
 
-    plans = [entry["planSummary"] for entry in profiled.find({"planSummary": {"$exists": True}})]
+    plans = [read["planSummary"] for read in profiled.reads()]
     assert plans
     assert not [plan for plan in plans if "COLLSCAN" in plan]
 
@@ -68,19 +54,19 @@ def test_it_scans_no_collection(profiled: Any, query: Callable[[], Any]) -> None
 @pytest.mark.parametrize(
     "shelf", [Shelf(), Shelf(category="NURSING"), Shelf(city="pune"), Shelf(is_featured=True)], ids=repr
 )
-def test_it_reads_no_more_services_than_the_page_shows(profiled: Any, shelf: Shelf) -> None:
+def test_it_reads_no_more_services_than_the_page_shows(profiled: Profiler, shelf: Shelf) -> None:
     availability = {"isActive": True, "availableCities": ["Pune"], "availableHours": {"start": "06:00", "end": "22:00"}}
     for number in range(30):
         service_made(f"SERVICE_{number}", availability=availability, isFeatured=True)
 
     repositories.services_on(shelf, 0, 5)
 
-    page = profiled.find_one({"op": "query", "ns": {"$regex": "servicecatalogs$"}, "nreturned": 5})
+    page = profiled.entries.find_one({"op": "query", "ns": {"$regex": "servicecatalogs$"}, "nreturned": 5})
     assert page["docsExamined"] == 5
     assert not page.get("hasSortStage")
 
 
-def test_it_merges_the_services_of_a_city_and_of_everywhere_in_order(profiled: Any) -> None:
+def test_it_merges_the_services_of_a_city_and_of_everywhere_in_order(profiled: Profiler) -> None:
     made = wound_dressing()["availability"]
     for number in range(60):
         cities = [["Pune"], [], ["Mumbai"]][number % 3]
@@ -89,6 +75,6 @@ def test_it_merges_the_services_of_a_city_and_of_everywhere_in_order(profiled: A
     found, total = repositories.services_on(Shelf(city="pune"), 10, 5)
 
     assert ([service["sortOrder"] for service in found], total) == ([15, 16, 18, 19, 21], 40)
-    page = profiled.find_one({"op": "query", "ns": {"$regex": "servicecatalogs$"}, "nreturned": 5})
+    page = profiled.entries.find_one({"op": "query", "ns": {"$regex": "servicecatalogs$"}, "nreturned": 5})
     assert page["docsExamined"] <= 15 + 2  # one ahead of each of the lists that are merged
     assert not page.get("hasSortStage")

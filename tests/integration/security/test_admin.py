@@ -136,7 +136,7 @@ HIDDEN = (
 FILTERS = (
     "patients/clinicalaccess/?action__exact=read",
     "bookings/booking/?status__exact=REQUESTED&money=paid",
-    "events/outboxevent/?condition=dead&lane__exact=broker",
+    "events/outboxevent/?condition=dead&type=booking.created",
     "patients/patient/?q=asha%40example.com&o=1",
 )
 
