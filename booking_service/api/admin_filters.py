@@ -20,6 +20,7 @@ class DeclaredFilters:
 
     list_filter: Any  # as the ModelAdmin declares it
     opts: Any
+    list_disable_select_all = True  # of the theme: its link to choose what other pages show
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Whether the query of a list may have `lookup`; another one is a 400."""
@@ -32,7 +33,9 @@ class DeclaredFilters:
         return bool(to_field == self.opts.pk.name)
 
     def response_action(self, request: HttpRequest, queryset: Any) -> Any:
-        """Runs the action that was chosen; ids that are none are a 400."""
-        if not all(map(ObjectId.is_valid, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+        """Runs the action that was chosen, on what was ticked alone; ids that are none are a 400."""
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(map(ObjectId.is_valid, ticked)):
             raise BadRequest
-        return super().response_action(request, queryset)  # type: ignore[misc]  # the ModelAdmin's, mixed in before it
+        chosen = queryset.filter(pk__in=ticked)
+        return super().response_action(request, chosen)  # type: ignore[misc]  # the ModelAdmin's, mixed in before it

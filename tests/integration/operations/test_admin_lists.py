@@ -167,3 +167,12 @@ def test_it_says_that_there_are_more(root: Client) -> None:
     found = root.get(f"{path_of(Patient)}?q=asha@example.com")
     assert found.context["cl"].result_count == 1
     assert "and more" not in found.content.decode()
+
+
+def test_an_action_is_for_what_was_ticked_alone(root: Client) -> None:
+    filled(Patient)
+    (ticked,) = collection_of(Patient).find().limit(1)
+    form = {"action": "deactivate", "select_across": "1", "_selected_action": [str(ticked["_id"])]}
+    assert root.post(path_of(Patient), form).status_code == 302
+    assert [patient["_id"] for patient in collection_of(Patient).find({"isActive": False})] == [ticked["_id"]]
+    assert f"Select all {MOST}" not in root.get(path_of(Patient)).content.decode()
