@@ -11,6 +11,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, NetworkTimeout, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
 
 from .errors import translated, translated_errors
 from .exchange import Exchange
@@ -43,10 +44,16 @@ class SessionBoundCollection:
     """
 
     def __init__(
-        self, wrapper: DatabaseWrapper, name: str, codec_options: CodecOptions[dict[str, Any]] = TIMES_WITH_ZONE
+        self,
+        wrapper: DatabaseWrapper,
+        name: str,
+        codec_options: CodecOptions[dict[str, Any]] = TIMES_WITH_ZONE,
+        write_concern: WriteConcern | None = None,
     ) -> None:
         self._wrapper = wrapper
-        self._collection: Collection[dict[str, Any]] = Collection(wrapper.database, name, codec_options=codec_options)
+        self._collection: Collection[dict[str, Any]] = Collection(
+            wrapper.database, name, codec_options=codec_options, write_concern=write_concern
+        )
 
     @functools.cached_property
     def for_display(self) -> SessionBoundCollection:
@@ -54,6 +61,12 @@ class SessionBoundCollection:
         as dear to write as JSON. Nobody calculates with them: comparing one with an instant of ours raises TypeError.
         """
         return SessionBoundCollection(self._wrapper, self._collection.name, TIMES_AS_STORED)
+
+    @functools.cached_property
+    def on_primary(self) -> SessionBoundCollection:
+        """For writes outside of transactions that may be lost with the primary: nobody waits for a disk or a second
+        node. What was answered then may never have been."""
+        return SessionBoundCollection(self._wrapper, self._collection.name, write_concern=WriteConcern(1))
 
     def find_one(
         self, where: Mapping[str, Any], projection: Mapping[str, Any] | None = None, **options: Any

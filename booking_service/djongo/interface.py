@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pymongo.network_layer import NetworkingInterface
+
+R = TypeVar("R")
 
 READ_AHEAD_BYTES = 16_384
 
@@ -25,7 +28,7 @@ class KernelTimedInterface(NetworkingInterface):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
         self._timeout = sock.gettimeout()
-        self._set: dict[int, float | None] = {}
+        self._set: dict[int, float | None] = {socket.SO_RCVTIMEO: None, socket.SO_SNDTIMEO: None}
         self._store = memoryview(bytearray(READ_AHEAD_BYTES))
         self._ahead = self._store[:0]
         sock.settimeout(None)
@@ -55,18 +58,18 @@ class KernelTimedInterface(NetworkingInterface):
         """Raises TimeoutError when the kernel takes nothing for that long."""
         self._in_time(socket.SO_SNDTIMEO, self.conn.sendall, data)
 
-    def _in_time(self, option: int, call: Any, argument: Any) -> Any:
-        if self._set.get(option, 0) != self._timeout:
-            self._set_in_kernel(option, self._timeout)
+    def _in_time(self, option: int, call: Callable[[Any], R], argument: Any) -> R:
+        if self._set[option] != self._timeout:
+            self._set_in_kernel(option)
         try:
             return call(argument)
         except BlockingIOError:
             raise TimeoutError("timed out") from None
 
-    def _set_in_kernel(self, option: int, timeout: float | None) -> None:
-        seconds, micro = divmod(max(1, int((timeout or 0) * 1e6)), 1_000_000) if timeout is not None else (0, 0)
-        self.conn.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, micro))
-        self._set[option] = timeout
+    def _set_in_kernel(self, option: int) -> None:
+        microseconds = 0 if self._timeout is None else max(1, int(self._timeout * 1e6))  # 0 is without end
+        self.conn.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", *divmod(microseconds, 1_000_000)))
+        self._set[option] = self._timeout
 
 
 def wait_in_kernel(connection: Any) -> None:

@@ -406,3 +406,10 @@ def test_it_raises_what_the_driver_raises_when_nobody_listens(monkeypatch: pytes
     monkeypatch.setattr(type(wrapper.connection), "_conn_for_writes", lost)
     with pytest.raises(OperationalError), transaction.atomic():
         insert("one")
+
+
+def test_a_write_on_the_primary_alone_is_there_at_once() -> None:
+    Clinic.objects.mongo_insert_one({"name": "before"})
+    Clinic.objects.mongo_on_primary.update_one({"name": "before"}, {"$set": {"name": "after"}})
+    assert names() == {"after"}
+    assert Clinic.objects.mongo_on_primary.write_concern.document == {"w": 1}
