@@ -138,14 +138,21 @@ INSTALLED_APPS = [
     "events",
     "monolith",
 ]
-MIDDLEWARE = [
+_OUTERMOST = [
     "booking_service.api.request_id.RequestIdMiddleware",
     "booking_service.operations.requests.RequestRecordMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+]
+_LIMITS = [
     "booking_service.api.throttling.ClientLimitMiddleware",
     "booking_service.api.body_limit.BodyLimitMiddleware",
-    # These five do nothing outside of the admin (and /api/docs).
+]
+API_MIDDLEWARE = [*_OUTERMOST, *_LIMITS]
+# What is here besides does nothing for the API, and is not asked there (wsgi.py).
+MIDDLEWARE = [
+    *_OUTERMOST,
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    *_LIMITS,
     "booking_service.api.admin_only.PageCspMiddleware",
     "booking_service.api.admin_only.AdminSessionMiddleware",
     "booking_service.api.admin_only.AdminCommonMiddleware",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import django
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponseBase
 
@@ -29,5 +30,31 @@ class Utf8Handler(WSGIHandler):
         return super().__call__(environ, start_response)
 
 
+class ApiHandler(Utf8Handler):
+    """With the middleware that the API needs; the rest of it would cost as much as a twentieth of a request."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        every, settings.MIDDLEWARE = settings.MIDDLEWARE, settings.API_MIDDLEWARE
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = every
+
+
+class Application:
+    """Pages for people and their files are answered with all of the middleware, everything else with the API's."""
+
+    def __init__(self) -> None:
+        self._pages = Utf8Handler()
+        self._api = ApiHandler()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> HttpResponseBase:
+        handler = self._pages if environ["PATH_INFO"].startswith(PAGES_AND_FILES) else self._api
+        return handler(environ, start_response)
+
+
 django.setup(set_prefix=False)
-application = Utf8Handler()
+from booking_service.api.admin_only import PAGES  # noqa: E402 - it needs what setup() has made
+
+PAGES_AND_FILES = (*PAGES, settings.STATIC_URL)
+application = Application()

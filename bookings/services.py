@@ -49,7 +49,7 @@ def booking_create(*, actor: Caller, wanted: Document) -> Document:
     need = terms.need_of(booking, service, person=person)
 
     def write() -> None:
-        booking["claims"] = slot_guard.runs(slot_guard.take(booking["_id"], need))
+        booking["claims"] = slot_guard.runs(slot_guard.needed(booking["_id"], need))
         repositories.booking_add(booking)
         disclosure.audit_written(actor, booking, reading.clinical_fields_of(booking))
         patients.patient_counters_add(patient_id=booking["patient"], bookings=1)
@@ -57,6 +57,8 @@ def booking_create(*, actor: Caller, wanted: Document) -> Document:
             sender=None, booking=booking, version=1, notification=NotificationKind.CONFIRMATION
         )
         on_commit(lambda: booked.add(service.name))
+        # The last write decides, and is the only one that is waited for.
+        slot_guard.exchange({}, booking)
 
     run(write)
     # Shown to who has just written all of it: the line of the writing covers that, a second one would say nothing.

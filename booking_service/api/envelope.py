@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpResponse
+from django.http.response import ResponseHeaders
 
 from booking_service.api.errors import ServiceError
 from booking_service.api.renderers import encode
 from booking_service.api.request_id import current_request_id
 
 # Answers are about one patient; those that may be cached say so in their own headers.
-_HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+_HEADERS = ResponseHeaders(
+    {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "X-Frame-Options": "DENY",
+    }
+)
 
 
 class Response(HttpResponse):
@@ -21,8 +28,10 @@ class Response(HttpResponse):
 
     def __init__(self, data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         body = encode(data)
-        all_headers = {**_HEADERS, "Content-Type": "application/json", "Content-Length": str(len(body))}
-        super().__init__(body, status=status, headers={**all_headers, **(headers or {})})
+        super().__init__(body, "application/json", status, headers=headers)
+        # As they are: Django would look at each of them again in every answer.
+        length = ("Content-Length", str(len(body)))
+        self.headers._store = {**_HEADERS._store, "content-length": length, **self.headers._store}
         self.data = data
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import MAXYEAR, MINYEAR
 from typing import Any
@@ -79,26 +80,33 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._session = session
 
     def pipeline(self, command: dict[str, Any]) -> None:
-        """Send a write of the open transaction without waiting for its answer, see `pipelining`."""
+        """Have a write of the open transaction sent with the next one that is waited for, see `pipelining`."""
         if self._session is None:
             raise TransactionManagementError("This write belongs into a transaction.")
         if self._pipelined is None:
             self._pipelined = PipelinedWrites(self.connection, self.session, self.database.name)
         try:
-            self._pipelined.send(command)
-        except BaseException:  # it was not sent; what was sent before it is still to be answered
+            self._pipelined.add(command)
+        except BaseException:  # it will not be sent; what was added before it is
             with suppress(PyMongoError):  # kept for the commit
                 self._settle()
             raise
 
-    def _settle(self) -> None:
-        if self._pipelined is not None:
-            pipelined, self._pipelined = self._pipelined, None
-            try:
-                pipelined.settle()
-            except PyMongoError as error:
-                self._failure = error
-                raise
+    def pipeline_and_wait(self, command: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a write of the open transaction, sent with those that wait; it may hold `writeErrors`."""
+        self.pipeline(command)
+        answer: dict[str, Any] = self._settle(PipelinedWrites.last_answer)
+        return answer
+
+    def _settle(self, how: Callable[[PipelinedWrites], Any] = PipelinedWrites.settle) -> Any:
+        if self._pipelined is None:
+            return None
+        pipelined, self._pipelined = self._pipelined, None
+        try:
+            return how(pipelined)
+        except PyMongoError as error:
+            self._failure = error
+            raise
 
     @cached_property
     def documents(self) -> SessionBoundDatabase:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bson.codec_options import CodecOptions, DatetimeConversion
-from django.db.transaction import TransactionManagementError
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, NetworkTimeout, PyMongoError, ServerSelectionTimeoutError
-from pymongo.read_concern import ReadConcern
+from pymongo.errors import BulkWriteError, NetworkTimeout, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
 
 from .errors import translated, translated_errors
+from .exchange import Exchange
 from .monitoring import command_took
 
 if TYPE_CHECKING:
@@ -44,10 +44,16 @@ class SessionBoundCollection:
     """
 
     def __init__(
-        self, wrapper: DatabaseWrapper, name: str, codec_options: CodecOptions[dict[str, Any]] = TIMES_WITH_ZONE
+        self,
+        wrapper: DatabaseWrapper,
+        name: str,
+        codec_options: CodecOptions[dict[str, Any]] = TIMES_WITH_ZONE,
+        write_concern: WriteConcern | None = None,
     ) -> None:
         self._wrapper = wrapper
-        self._collection: Collection[dict[str, Any]] = Collection(wrapper.database, name, codec_options=codec_options)
+        self._collection: Collection[dict[str, Any]] = Collection(
+            wrapper.database, name, codec_options=codec_options, write_concern=write_concern
+        )
 
     @functools.cached_property
     def for_display(self) -> SessionBoundCollection:
@@ -55,6 +61,12 @@ class SessionBoundCollection:
         as dear to write as JSON. Nobody calculates with them: comparing one with an instant of ours raises TypeError.
         """
         return SessionBoundCollection(self._wrapper, self._collection.name, TIMES_AS_STORED)
+
+    @functools.cached_property
+    def on_primary(self) -> SessionBoundCollection:
+        """For writes outside of transactions that may be lost with the primary: nobody waits for a disk or a second
+        node. What was answered then may never have been."""
+        return SessionBoundCollection(self._wrapper, self._collection.name, write_concern=WriteConcern(1))
 
     def find_one(
         self, where: Mapping[str, Any], projection: Mapping[str, Any] | None = None, **options: Any
@@ -82,16 +94,14 @@ class SessionBoundCollection:
             self.insert_many(documents)
 
     def insert_in_transaction(self, documents: list[dict[str, Any]]) -> None:
-        """Insert into the open transaction.
+        """Insert into the open transaction, with what `insert_pipelined` and `update_pipelined` have left to be sent.
 
         Raises:
             django.db.transaction.TransactionManagementError: there is no transaction.
             django.db.IntegrityError: a unique index has the value; `errors.duplicate_keys` tells which.
         """
         with translated_errors():
-            if self._wrapper.session is None:
-                raise TransactionManagementError("This write belongs into a transaction.")
-            reply = self._asked({"insert": self._collection.name, "documents": documents})
+            reply = self._wrapper.pipeline_and_wait({"insert": self._collection.name, "documents": documents})
             if "writeErrors" in reply:
                 raise BulkWriteError(reply)
 
@@ -111,8 +121,10 @@ class SessionBoundCollection:
     def _first_batch(self, command: dict[str, Any]) -> list[dict[str, Any]] | None:
         """What a reading command finds; None when the driver's own call has to find it: there is more, or this failed,
         and the driver knows what can be tried again. In a transaction nothing can: all of it is."""
+        if (concern := self._collection.read_concern.document) and not self._wrapper.in_atomic_block_mongo:
+            command["readConcern"] = concern
         try:
-            cursor = self._asked(command, self._collection.read_concern)["cursor"]
+            cursor = self._asked(command)["cursor"]
         except (ServerSelectionTimeoutError, NetworkTimeout):
             raise
         except PyMongoError:
@@ -125,28 +137,24 @@ class SessionBoundCollection:
         found: list[dict[str, Any]] = cursor["firstBatch"]
         return found
 
-    def _asked(self, command: dict[str, Any], read_concern: ReadConcern | None = None) -> dict[str, Any]:
-        """The answer to a command that is sent once, in the open transaction if there is one.
-
-        Half of the processor time of the driver's own calls, which prepare a second try and a session that is not
-        asked for, and make three objects for each listener.
-        """
+    def _asked(self, command: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a reading command that is sent once, in the open transaction if there is one."""
         collection, session, name = self._collection, self._wrapper.session, next(iter(command))
-        client = collection.database.client
+        client, codec_options = collection.database.client, collection.codec_options
         preferred = ReadPreference.PRIMARY if session else collection.read_preference
         succeeded, began = False, time.perf_counter()
         try:
             with client._conn_for_reads(preferred, session, name) as (connection, preference):
-                answer: dict[str, Any] = connection.command(
-                    collection.database.name,
-                    command,
-                    preference,
-                    collection.codec_options,
-                    read_concern=read_concern,
-                    session=session,
-                    client=client,
-                    publish_events=False,
-                )
+                exchange = Exchange(connection, client, session)
+                request, text = exchange.packed(command, collection.database.name, preference, codec_options)
+                try:
+                    exchange.send(text)
+                    answer = exchange.answer(request, codec_options)
+                except OperationFailure:
+                    raise
+                except BaseException:
+                    exchange.abandon()
+                    raise
             succeeded = True
         finally:
             command_took(name, succeeded, time.perf_counter() - began)

@@ -1,9 +1,9 @@
-"""Writes of a transaction that are sent one after another and answered together.
+"""Writes of a transaction that are sent together and answered together.
 
 MongoDB works off the messages of a connection in their order. A write whose answer decides nothing need not be waited
-for before the next one is sent: a thread is woken once for several, and MongoDB works while the next is put together.
-The commit is not sent along: after a lost connection it is repeated on another one, where it must not find a
-transaction that lacks the last writes.
+for before the next one is sent: it waits here, and goes out with the first one that does decide something, or before
+the commit. So several writes are one trip to MongoDB and back. The commit is not sent along: after a lost connection
+it is repeated on another one, where it must not find a transaction that lacks the last writes.
 """
 
 from __future__ import annotations
@@ -12,17 +12,12 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from bson.codec_options import DEFAULT_CODEC_OPTIONS
-from pymongo import MongoClient, message
+from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
-from pymongo.helpers_shared import _check_command_response
-from pymongo.monitoring import ConnectionClosedReason
-from pymongo.read_preferences import ReadPreference
 
+from .exchange import Answer, Exchange
 from .monitoring import command_took
-
-Answer = dict[str, Any]
 
 
 class PipelinedWrites:
@@ -30,77 +25,76 @@ class PipelinedWrites:
 
     def __init__(self, client: MongoClient[Answer], session: ClientSession, database: str) -> None:
         """Raises pymongo's ConnectionFailure."""
-        self._client = client
-        self._session = session
         self._database = database
-        self._sent: list[tuple[int, str]] = []
-        self._lost: PyMongoError | None = None
+        self._requests: list[tuple[int, str]] = []
+        self._messages: list[bytes] = []
         # Gives the connection back, and tells the topology and the session what went wrong on it.
         self._checkout = ExitStack()
-        self._connection = self._checkout.enter_context(client._conn_for_writes(session, "pipelined"))
+        connection = self._checkout.enter_context(client._conn_for_writes(session, "pipelined"))
+        self._exchange = Exchange(connection, client, session)
 
-    def send(self, command: dict[str, Any]) -> None:
-        """Send a write behind those that are under way. That it could not be sent, `settle` tells.
+    def add(self, command: dict[str, Any]) -> None:
+        """One more write behind those that are here already.
 
         Raises:
-            Whatever a command raises that is no BSON, or too large. It was not sent then.
+            Whatever a command raises that is no BSON, or too large. It is not among them then.
         """
-        name, session, connection = next(iter(command)), self._session, self._connection
-        connection.add_server_api(command)
-        session._apply_to(command, False, ReadPreference.PRIMARY, connection)
-        connection.send_cluster_time(command, session, self._client)
-        connection.apply_timeout(command)
-        request, text, _, largest = message._op_msg(0, command, self._database, None, DEFAULT_CODEC_OPTIONS)
-        if session._starting_transaction:
-            session._transaction.set_in_progress()
-        if self._lost is None:
-            try:
-                connection.send_message(text, largest)
-            except PyMongoError as error:
-                self._lost = error
-        self._sent.append((request, name))
+        number, text = self._exchange.packed(command, self._database)
+        self._requests.append((number, next(iter(command))))
+        self._messages.append(text)
 
     def settle(self) -> None:
-        """Wait for every answer, and give the connection back.
+        """Send them, wait for every answer, and give the connection back.
 
         Raises:
             pymongo.errors.PyMongoError: the first failure among them; the transaction has failed with it. None is a
                 DuplicateKeyError: whoever waits for another write would take it for that one's.
         """
-        sent, self._sent = self._sent, []
+        if failure := _refusal(self.last_answer()):
+            raise failure
+
+    def last_answer(self) -> Answer:
+        """`settle`, for the answer to the last of them, which may hold `writeErrors`: it is the one that decides."""
+        answer: Answer = {}
         first: PyMongoError | None = None
         with self._checkout:
             try:
-                for request, name in sent:
-                    failure = self._failure_of(request, name)
-                    first = first or failure
-            except PyMongoError:  # the driver has closed the connection
-                raise
-            except BaseException:  # nobody else gets one on which answers are left
-                self._connection.close_conn(ConnectionClosedReason.ERROR)
+                self._send()
+                for number, (request, name) in enumerate(self._requests, 1):
+                    try:
+                        answer = self._answer_to(request, name)
+                    except OperationFailure as failure:
+                        first = first or failure
+                    if number < len(self._requests):
+                        first = first or _refusal(answer)
+            except BaseException:
+                self._exchange.abandon()
                 raise
             if first:
                 raise first
+        return answer
 
-    def _failure_of(self, request: int, name: str) -> PyMongoError | None:
-        """What the answer says went wrong. Raises pymongo's ConnectionFailure when there is none."""
+    def _send(self) -> None:
+        sent, began = False, time.perf_counter()
+        try:
+            self._exchange.send(b"".join(self._messages))
+            sent = True
+        finally:
+            if not sent:
+                for _, name in self._requests:
+                    command_took(name, False, time.perf_counter() - began)
+
+    def _answer_to(self, request: int, name: str) -> Answer:
         succeeded, began = False, time.perf_counter()
         try:
-            if self._lost is not None:
-                raise self._lost
-            reply = self._connection.receive_message(request)
-            (answer,) = reply.unpack_response(codec_options=DEFAULT_CODEC_OPTIONS)
-            failure = self._failure_in(answer)
-            succeeded = failure is None
+            answer = self._exchange.answer(request)
+            succeeded = "writeErrors" not in answer
         finally:
             command_took(name, succeeded, time.perf_counter() - began)
-        return failure
+        return answer
 
-    def _failure_in(self, answer: Answer) -> PyMongoError | None:
-        self._client._process_response(answer, self._session)
-        try:
-            _check_command_response(answer, self._connection.max_wire_version)
-        except PyMongoError as error:
-            return error
-        refused = answer.get("writeErrors")
-        return OperationFailure("A pipelined write was refused", refused[0].get("code"), answer) if refused else None
+
+def _refusal(answer: Answer) -> PyMongoError | None:
+    """What MongoDB refused of a write that it could carry out otherwise."""
+    refused = answer.get("writeErrors")
+    return OperationFailure("A pipelined write was refused", refused[0].get("code"), answer) if refused else None

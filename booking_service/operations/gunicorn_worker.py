@@ -54,6 +54,15 @@ class ClientSocket(socket.socket):
         while rest:
             rest = rest[self._patiently(super().send, rest, flags) :]
 
+    def settimeout(self, seconds: float | None, /) -> None:
+        """Only where that is another one: gunicorn says three times a request what is so already."""
+        if seconds != self.gettimeout():
+            super().settimeout(seconds)
+
+    def setblocking(self, blocking: bool, /) -> None:
+        """As `settimeout`."""
+        self.settimeout(None if blocking else 0.0)
+
     def is_silent(self) -> bool:
         """Whether there is nothing to read."""
         try:

@@ -60,13 +60,13 @@ class Cut:
 
 def break_connection() -> None:
     """Cut the connection that the open transaction has."""
-    connected = wrapper._pipelined._connection.conn
+    connected = wrapper._pipelined._exchange._connection.conn
     connected.conn = Cut(connected.conn)
 
 
 def break_idle_connections() -> None:
     for idle in pool().conns:
-        idle.conn.get_conn.shutdown(socket.SHUT_RDWR)
+        idle.conn.sock.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +227,7 @@ def test_it_takes_no_answer_for_anothers() -> None:
     with pytest.raises(DatabaseError), transaction.atomic():
         insert("one")
         insert("two")
-        del wrapper._pipelined._sent[0]
+        del wrapper._pipelined._requests[0]
     assert names() == set()
     insert_and_read = [Clinic.objects.mongo_insert([{"name": str(n)}]) or names() for n in range(3)]
     assert insert_and_read[-1] == {"0", "1", "2"}
@@ -371,7 +371,7 @@ def test_it_leaves_nothing_behind_when_it_is_interrupted(
     def interrupt(*_: object) -> None:
         raise interrupted
 
-    for step in ("_failure_in", "send"):
+    for step in ("_answer_to", "add"):
         with monkeypatch.context() as patched, pytest.raises(interrupted), transaction.atomic():
             insert("one")
             insert("two")
@@ -406,3 +406,10 @@ def test_it_raises_what_the_driver_raises_when_nobody_listens(monkeypatch: pytes
     monkeypatch.setattr(type(wrapper.connection), "_conn_for_writes", lost)
     with pytest.raises(OperationalError), transaction.atomic():
         insert("one")
+
+
+def test_a_write_on_the_primary_alone_is_there_at_once() -> None:
+    Clinic.objects.mongo_insert_one({"name": "before"})
+    Clinic.objects.mongo_on_primary.update_one({"name": "before"}, {"$set": {"name": "after"}})
+    assert names() == {"after"}
+    assert Clinic.objects.mongo_on_primary.write_concern.document == {"w": 1}

@@ -1,0 +1,78 @@
+"""A command and its answer on a connection of the driver's that is checked out.
+
+Half of the processor time of the driver's own way, which also looks for listeners, for encryption, and for what a
+second try would need. What it tells the topology and the session, this tells them, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
+from pymongo import MongoClient, message
+from pymongo.client_session import ClientSession
+from pymongo.errors import DocumentTooLarge
+from pymongo.helpers_shared import _check_command_response
+from pymongo.monitoring import ConnectionClosedReason
+from pymongo.pool import Connection
+from pymongo.read_preferences import ReadPreference
+
+from .interface import wait_in_kernel
+
+Answer = dict[str, Any]
+
+
+class Exchange:
+    """What is asked and answered on one connection, in `session` if there is one."""
+
+    def __init__(self, connection: Connection, client: MongoClient[Answer], session: ClientSession | None) -> None:
+        self._connection = connection
+        self._client = client
+        self._session = session
+        wait_in_kernel(connection)
+
+    def packed(
+        self,
+        command: Answer,
+        database: str,
+        preference: Any = ReadPreference.PRIMARY,
+        codec_options: CodecOptions[Answer] = DEFAULT_CODEC_OPTIONS,
+    ) -> tuple[int, bytes]:
+        """The number and the bytes of the message with `command`, which goes into the session's transaction.
+
+        Raises:
+            Whatever a command raises that is no BSON, or too large. Nothing has happened then.
+        """
+        connection, session = self._connection, self._session
+        connection.add_server_api(command)
+        if session is not None:
+            session._apply_to(command, False, preference, connection)
+        connection.send_cluster_time(command, session, self._client)
+        connection.apply_timeout(command)
+        number, text, _, largest = message._op_msg(0, command, database, preference, codec_options)
+        if largest > connection.max_bson_size:
+            raise DocumentTooLarge(f"A document of {largest} bytes is larger than MongoDB takes.")
+        if session is not None and session._starting_transaction:
+            session._transaction.set_in_progress()
+        return number, text
+
+    def send(self, text: bytes) -> None:
+        """Send what `packed` made. Raises pymongo's ConnectionFailure; the connection is closed then."""
+        self._connection.send_message(text, 0)
+
+    def answer(self, number: int, codec_options: CodecOptions[Answer] = DEFAULT_CODEC_OPTIONS) -> Answer:
+        """The next answer, which has to be the one to the message of that number.
+
+        Raises:
+            pymongo.errors.OperationFailure: the answer is an error.
+            pymongo.errors.ConnectionFailure: there is none; the connection is closed then.
+        """
+        reply = self._connection.receive_message(number)
+        (answer,) = reply.unpack_response(codec_options=codec_options)
+        self._client._process_response(answer, self._session)
+        _check_command_response(answer, self._connection.max_wire_version)
+        return answer
+
+    def abandon(self) -> None:
+        """Close the connection: nobody else gets one on which an answer is left."""
+        self._connection.close_conn(ConnectionClosedReason.ERROR)
