@@ -40,8 +40,11 @@ keepalive = 75
 max_requests = 200_000
 max_requests_jitter = 20_000
 
-# No header of a request says where the application is mounted or who signed in, whoever sends it.
+# No header of a request says where the application is mounted, who signed in or how it came, whoever sends it. So
+# nobody's address need be compared. What TRUSTED_PROXIES say, Django reads.
 forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarded_allow_ips = "*"
 
 # A heartbeat file on a disk can stall a worker; this is memory, and writable in a read-only container.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108

@@ -91,6 +91,11 @@ class WholeResponse(wsgi.Response):
     headers_sent: bool
     _head = b""
 
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Take them as they are: Django has looked at each when it was set, and nobody here sets a proxy's."""
+        self.headers = headers
+        self.response_length = next((int(value) for name, value in headers if name == "Content-Length"), None)
+
     def send_headers(self) -> None:
         if not self.headers_sent:
             lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
@@ -124,6 +129,8 @@ class BookingWorker(gthread.ThreadWorker):
         gthread.TConn = ClientConnection
         wsgi.Response = WholeResponse
         util.write_error = write_error
+        # gunicorn would look up twenty of them for every request, through two functions each.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
 
     def handle(self, conn: Any) -> Any:
@@ -136,7 +143,10 @@ class BookingWorker(gthread.ThreadWorker):
 
         The stock one gives the socket a timeout for that, which a client that drips begins anew with each byte.
         """
-        return keepalive and conn.parser.finish_body(max_bytes=UNREAD_BYTES)
+        if not (keepalive and conn.parser.finish_body(max_bytes=UNREAD_BYTES)):
+            return False
+        conn.parser.mesg = None  # or it would look for the rest of this body again before the next request
+        return True
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """A stopping worker takes the connections that are queued and closes the queue.
