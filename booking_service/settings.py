@@ -142,6 +142,7 @@ _OUTERMOST = [
     "booking_service.api.request_id.RequestIdMiddleware",
     "booking_service.operations.requests.RequestRecordMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 _LIMITS = [
     "booking_service.api.throttling.ClientLimitMiddleware",
@@ -159,7 +160,6 @@ MIDDLEWARE = [
     "booking_service.api.admin_only.AdminAuthenticationMiddleware",
     "booking_service.api.admin_only.AdminMessageMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
     {

@@ -3,12 +3,14 @@
 import os
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import ResolverMatch, get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "booking_service.settings")
 
@@ -28,6 +30,21 @@ class Utf8Handler(WSGIHandler):
             boundary = BOUNDARY.search(content_type)
             environ["CONTENT_TYPE"] = content_type.partition(";")[0] + (boundary[0] if boundary else "")
         return super().__call__(environ, start_response)
+
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        request.resolver_match = found = route_of(request.path_info)
+        return found
+
+
+@lru_cache(maxsize=256)
+def route_of(path: str) -> ResolverMatch:
+    """The view of a path and what its template takes from it. Most requests ask for a few paths, again and again.
+
+    Raises:
+        django.urls.Resolver404: no template fits.
+    """
+    return get_resolver().resolve(path)
 
 
 class ApiHandler(Utf8Handler):
