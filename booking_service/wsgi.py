@@ -31,7 +31,6 @@ class Utf8Handler(WSGIHandler):
             environ["CONTENT_TYPE"] = content_type.partition(";")[0] + (boundary[0] if boundary else "")
         return super().__call__(environ, start_response)
 
-
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         request.resolver_match = found = route_of(request.path_info)
         return found

@@ -178,11 +178,11 @@ def claims_add(booking_id: ObjectId, claim_ids: Iterable[str], expires_at: datet
     rows = [{"_id": claim_id, "booking": booking_id, "expiresAt": expires_at} for claim_id in wanted]
     if not rows:
         return None
+    _tell_places(wanted)  # first, so that it is sent along with them
     try:
         SlotClaim.objects.mongo_insert_in_transaction(rows)
     except IntegrityError as error:
         return str(duplicate_keys(error)[0]["_id"])
-    _tell_places(wanted)
     return None
 
 

@@ -106,7 +106,8 @@ def exchange(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 def _claim(booking_id: ObjectId, wanted: Iterable[str], held: Collection[str], ends_at: datetime) -> None:
-    new = [claim for claim in wanted if claim not in set(held)]
+    had = set(held)
+    new = [claim for claim in wanted if claim not in had]
     taken = repositories.claims_add(booking_id, new, repositories.expiry(ends_at))
     if taken is not None:
         raise _REFUSALS[taken.partition(":")[0]]()

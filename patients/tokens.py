@@ -24,7 +24,7 @@ from rest_framework_simplejwt.tokens import Token
 
 ALGORITHM = "HS256"
 # A token is worth reading once; its expiry is checked at every use. About 2 kB each.
-SIGNATURES_REMEMBERED = 4096
+TOKENS_REMEMBERED = 4096
 LONGEST_TOKEN = 4096
 CLOCKS_APART_SECONDS = 300  # how far another machine's clock may be ahead
 SERVICE_TYPE = "service"
@@ -110,7 +110,7 @@ class CallerToken(Token):
             raise TokenError("Token has no readable expiry") from error
 
     def check_time_left(self) -> None:
-        """Raises TokenError if `exp`, which `verify` has found to be a time, is past."""
+        """Raises TokenError if `exp`, if there is one, is past. That it is a time, `verify` has found."""
         if self.get("exp", math.inf) <= time.time():
             raise TokenError("Token is expired")
 
@@ -209,9 +209,9 @@ def caller_token(text: str) -> AccessToken | MonolithToken:
     return token
 
 
-@lru_cache(maxsize=SIGNATURES_REMEMBERED)
+@lru_cache(maxsize=TOKENS_REMEMBERED)
 def _verified(keys: TwoKeyBackend, text: str) -> AccessToken | MonolithToken:
-    """What does not change while the keys do not: the signature and the claims. Nobody changes what is remembered."""
+    """The token in `text`, read and checked but for its expiry. Shared, so never changed."""
     try:
         claims = keys.decode(text)
     except TokenBackendError as error:

@@ -29,7 +29,7 @@ class Response(HttpResponse):
     def __init__(self, data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         body = encode(data)
         super().__init__(body, "application/json", status, headers=headers)
-        # As they are: Django would look at each of them again in every answer.
+        # By their names in lower case, as Django keeps them: it would look at each of them again in every answer.
         length = ("Content-Length", str(len(body)))
         self.headers._store = {**_HEADERS._store, "content-length": length, **self.headers._store}
         self.data = data

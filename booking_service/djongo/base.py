@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import MAXYEAR, MINYEAR
 from typing import Any
 
@@ -85,12 +84,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise TransactionManagementError("This write belongs into a transaction.")
         if self._pipelined is None:
             self._pipelined = PipelinedWrites(self.connection, self.session, self.database.name)
-        try:
-            self._pipelined.add(command)
-        except BaseException:  # it will not be sent; what was added before it is
-            with suppress(PyMongoError):  # kept for the commit
-                self._settle()
-            raise
+        self._pipelined.add(command)
 
     def pipeline_and_wait(self, command: dict[str, Any]) -> dict[str, Any]:
         """The answer to a write of the open transaction, sent with those that wait; it may hold `writeErrors`."""
@@ -126,8 +120,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return version
 
     def close_pool(self) -> None:
-        with suppress(PyMongoError):  # its transaction ends with it
-            self._settle()
+        self._drop()  # its transaction ends with it
         super().close_pool()
         self.__dict__.pop("documents", None)
 
@@ -170,14 +163,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Abort the open transaction, if any, and forget its commit hooks."""
         self.run_on_commit.clear()
         try:
-            with suppress(PyMongoError):  # it is rolled back whatever became of its writes
-                self._settle()
+            self._drop()
             if self._session:
                 self._session.abort_transaction()
         finally:
             self._end_session()
 
+    def _drop(self) -> None:
+        pipelined, self._pipelined = self._pipelined, None
+        if pipelined is not None:
+            pipelined.drop()
+
     def _end_session(self) -> None:
+        self._drop()
         session, self._session, self._failure = self._session, None, None
         if session:
             session.end_session()

@@ -40,7 +40,8 @@ class SessionBoundCollection:
     """A pymongo collection whose calls join the connection's open transaction and raise Django's errors.
 
     Forgetting the session inside a transaction would write outside it, so passing it is not left to the caller. Cursors
-    (`find`, `aggregate`) raise the driver's own errors while they are read; `errors.driver_error` knows both.
+    (`find`, `aggregate`) raise the driver's own errors while they are read; `errors.driver_error` knows both. In a
+    transaction a cursor is read before the next pipelined write.
     """
 
     def __init__(

@@ -54,6 +54,7 @@ class Exchange:
             raise DocumentTooLarge(f"A document of {largest} bytes is larger than MongoDB takes.")
         if session is not None and session._starting_transaction:
             session._transaction.set_in_progress()
+            session._transaction.has_completed_command = True  # or the driver, trying again, begins it once more
         return number, text
 
     def send(self, text: bytes) -> None:

@@ -21,7 +21,10 @@ from .monitoring import command_took
 
 
 class PipelinedWrites:
-    """The writes of an open transaction that are under way, on a connection that they have until all are answered."""
+    """Writes of an open transaction that are to be sent, on a connection that they have until all are answered.
+
+    Of one transaction, hundreds: of tens of thousands both ends would wait until somebody reads.
+    """
 
     def __init__(self, client: MongoClient[Answer], session: ClientSession, database: str) -> None:
         """Raises pymongo's ConnectionFailure."""
@@ -29,9 +32,10 @@ class PipelinedWrites:
         self._requests: list[tuple[int, str]] = []
         self._messages: list[bytes] = []
         # Gives the connection back, and tells the topology and the session what went wrong on it.
-        self._checkout = ExitStack()
-        connection = self._checkout.enter_context(client._conn_for_writes(session, "pipelined"))
-        self._exchange = Exchange(connection, client, session)
+        with ExitStack() as checkout:
+            connection = checkout.enter_context(client._conn_for_writes(session, "pipelined"))
+            self._exchange = Exchange(connection, client, session)
+            self._checkout = checkout.pop_all()
 
     def add(self, command: dict[str, Any]) -> None:
         """One more write behind those that are here already.
@@ -43,12 +47,16 @@ class PipelinedWrites:
         self._requests.append((number, next(iter(command))))
         self._messages.append(text)
 
+    def drop(self) -> None:
+        """Send nothing, and give the connection back."""
+        self._checkout.close()
+
     def settle(self) -> None:
         """Send them, wait for every answer, and give the connection back.
 
         Raises:
-            pymongo.errors.PyMongoError: the first failure among them; the transaction has failed with it. None is a
-                DuplicateKeyError: whoever waits for another write would take it for that one's.
+            pymongo.errors.PyMongoError: the first failure among them; the transaction has failed with it. What a unique
+                index refuses is no DuplicateKeyError: whoever waits for another write would take it for that one's.
         """
         if failure := _refusal(self.last_answer()):
             raise failure
@@ -88,7 +96,7 @@ class PipelinedWrites:
         succeeded, began = False, time.perf_counter()
         try:
             answer = self._exchange.answer(request)
-            succeeded = "writeErrors" not in answer
+            succeeded = True
         finally:
             command_took(name, succeeded, time.perf_counter() - began)
         return answer

@@ -6,8 +6,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, cast
 
+import pymongo.synchronous.pool as driver_pool
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection
 from django.db.transaction import TransactionManagementError
@@ -238,7 +240,6 @@ def test_it_answers_what_was_sent_before_something_that_cannot_be_sent() -> None
         insert("one")
         with pytest.raises(OverflowError):
             Clinic.objects.mongo_insert_pipelined([{"name": 2**64}])
-        assert sockets_in_use() == 0
         insert("two")
     assert names() == {"one", "two"}
 
@@ -413,3 +414,56 @@ def test_a_write_on_the_primary_alone_is_there_at_once() -> None:
     Clinic.objects.mongo_on_primary.update_one({"name": "before"}, {"$set": {"name": "after"}})
     assert names() == {"after"}
     assert Clinic.objects.mongo_on_primary.write_concern.document == {"w": 1}
+
+
+def test_it_sends_nothing_that_is_rolled_back() -> None:
+    before = operations("insert")
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        insert("one")
+        insert("two")
+        1 / 0  # noqa: B018
+    assert operations("insert") == before
+    assert wrapper._pipelined is None
+
+
+def operations(name: str) -> int:
+    """How many commands of that name MongoDB has had."""
+    return int(wrapper.database.command("serverStatus")["opcounters"][name])
+
+
+@pytest.mark.parametrize("then", ["updates", "commits", "rolls back"])
+def test_it_leaves_no_transaction_open_when_a_connection_is_refused_once(
+    monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    attempts: list[int] = []
+
+    def work() -> None:
+        attempts.append(1)
+        Clinic.objects.mongo_insert_in_transaction([{"name": "one"}])
+        if len(attempts) == 1:
+            refuse_next_connection(monkeypatch)
+        if then == "updates":
+            Clinic.objects.mongo_update_one({"name": "one"}, {"$set": {"name": "two"}})
+        if then == "rolls back":
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) if then == "rolls back" else nullcontext():
+        transaction.run(work)
+
+    assert names() == {"updates": {"two"}, "commits": {"one"}, "rolls back": set()}[then]
+    assert wrapper.connection.admin.command("serverStatus")["transactions"]["currentOpen"] == 0
+
+
+def refuse_next_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connections that are idle have gone, and the first new one is refused."""
+    connect, refusals = driver_pool._configured_socket_interface, [ConnectionRefusedError("refused")]
+
+    def connected(*args: Any, **kwargs: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return connect(*args, **kwargs)
+
+    for idle in list(pool().conns):
+        idle.close_conn(None)
+    pool().conns.clear()
+    monkeypatch.setattr(driver_pool, "_configured_socket_interface", connected)
