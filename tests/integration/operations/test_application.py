@@ -35,7 +35,6 @@ def asked(handler: Any, path: str, method: str = "GET", **environ: str) -> Answe
     return told[0], told[1], body
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/api/services", "/api/v1/services", "/api/bookings", "/health/live", "/api/schema"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE", "NONSENSE"])
 def test_the_api_is_answered_as_by_all_of_the_middleware(path: str, method: str) -> None:
@@ -47,7 +46,6 @@ def test_the_api_is_answered_as_by_all_of_the_middleware(path: str, method: str)
     assert ours[1]["X-Frame-Options"] == "DENY"
 
 
-@pytest.mark.django_db
 def test_what_is_no_path_and_what_has_too_large_a_body_is_answered_by_the_api() -> None:
     status, headers, body = asked(application, "/nowhere")
     assert status.startswith("404")
@@ -56,7 +54,6 @@ def test_what_is_no_path_and_what_has_too_large_a_body_is_answered_by_the_api() 
     assert asked(application, "/api/bookings", "POST", CONTENT_LENGTH="10000000")[0].startswith("413")
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/admin/login/", "/api/docs"])
 def test_a_page_has_its_policy(path: str) -> None:
     status, headers, _ = asked(application, path, HTTP_HOST="localhost")
@@ -65,7 +62,6 @@ def test_a_page_has_its_policy(path: str) -> None:
     assert headers["X-Frame-Options"] == "DENY"
 
 
-@pytest.mark.django_db
 def test_the_admin_knows_who_is_signed_in_and_asks_for_the_forms_token() -> None:
     assert asked(application, "/admin/", HTTP_HOST="localhost")[1]["Location"].startswith("/admin/login/")
     assert "csrftoken" in asked(application, "/admin/login/", HTTP_HOST="localhost")[1]["Set-Cookie"]
@@ -80,7 +76,6 @@ def test_the_list_of_all_middleware_stays_as_it_is() -> None:
     assert isinstance(made._api, WSGIHandler)
 
 
-@pytest.mark.django_db
 def test_paths_that_are_asked_for_again_are_answered_each_as_itself() -> None:
     for _ in range(2):
         for number in range(300):
