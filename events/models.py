@@ -27,8 +27,7 @@ class Lane(StrEnum):
 
 
 class Status(StrEnum):
-    """WAITING until known to have arrived; DEAD when a partner was asked often enough, or when no message can
-    be made of the row."""
+    """WAITING until known to have arrived; DEAD when a partner was asked often enough, or when the row is odd."""
 
     WAITING = "WAITING"
     SENT = "SENT"

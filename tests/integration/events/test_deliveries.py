@@ -209,3 +209,30 @@ def test_a_row_that_somebody_else_holds_by_now_is_not_buried_by_us(refunds, staf
     deliveries.deliver(claimed)
     assert row()["status"] == "WAITING"
     assert staff_cases == []
+
+
+@pytest.mark.parametrize("body", [b"not json", b"\xff", b"[" * 100_000])
+def test_a_row_with_a_body_that_nobody_can_read_is_dead_and_the_next_is_asked_for(refunds, increase, body):
+    unreadable, sound = refund(), refund()
+    OutboxEvent.objects.mongo_update_one({"_id": unreadable}, {"$set": {"body": body}})
+
+    assert step() == 2
+
+    found = {row["_id"]: row for row in OutboxEvent.objects.mongo_find({})}
+    assert {event_id: row["status"] for event_id, row in found.items()} == {unreadable: "DEAD", sound: "SENT"}
+    assert found[unreadable]["lastError"].startswith("unreadable: ")
+    assert increase(EVENTS_DELIVERED) == {(REQUEST_REFUND, "dead"): 1, (REQUEST_REFUND, "done"): 1}
+
+
+def test_a_call_of_another_release_is_left_to_it_and_the_next_is_made(refunds, settings):
+    newer, sound = write("sms.send"), refund()
+
+    assert step() == 2
+
+    found = {row["_id"]: row for row in OutboxEvent.objects.mongo_find({})}
+    assert {event_id: row["status"] for event_id, row in found.items()} == {newer: "WAITING", sound: "SENT"}
+    assert found[newer]["lastError"] == "UnknownCallError"
+    settings.EVENTS_PARTNER_ATTEMPTS = 2
+    due_now()
+    step()
+    assert OutboxEvent.objects.mongo_find_one({"_id": newer})["status"] == "DEAD"
