@@ -13,7 +13,7 @@ from bookings import scheduling
 
 Document = dict[str, Any]
 
-# What only those may see who care for the patient.
+# What only those may see who care for the patient, of what this service and the monolith write.
 CLINICAL_FIELDS = (
     "serviceDetails",
     "patientCondition",
@@ -21,11 +21,22 @@ CLINICAL_FIELDS = (
     "specialRequirements",
     "actualService",
     "equipmentRequired",
+    "messages",
 )
 # Where else people write in words of their own.
 WORDS = {"cancellation": {"reason"}, "noShow": {"reason"}, "rating": {"review"}}
 # Bookkeeping that is nobody's business but ours.
 INTERNAL_FIELDS = ("claims", "timeline", "__v", "reminders", "monolith")
+# What says nothing of why somebody is cared for. A field that is not here, whoever wrote it, counts as clinical.
+PLAIN_FIELDS = frozenset(
+    {
+        *("_id", "patient", "serviceProvider", "serviceType", "serviceLocation", "patientDetails", "status", "version"),
+        *("scheduledDate", "scheduledTime", "startsAt", "endsAt", "estimatedDuration", "rescheduleCount"),
+        *("isPackage", "packageDetails", "isRecurring", "recurrencePattern", "recurringDates"),
+        *("pricing", "payment", "refund", "cancellation", "noShow", "rating", "notifications"),
+        *("statusTimestamps", "createdAt", "updatedAt", *INTERNAL_FIELDS),
+    }
+)
 
 # The monolith's default, for documents that do not say how long the visit is.
 DEFAULT_MINUTES = 60
@@ -58,11 +69,9 @@ def shown(booking: Document, zone: ZoneInfo) -> Document:
     return booking
 
 
-def without_clinical(booking: Document) -> Document:
-    """Changes and returns `booking`: nothing in it says why somebody is cared for."""
-    for name in CLINICAL_FIELDS:
-        booking.pop(name, None)
-    return booking
+def without_clinical(booking: Mapping[str, Any]) -> Document:
+    """`booking` without anything that says, or may say, why somebody is cared for."""
+    return {name: value for name, value in booking.items() if name in PLAIN_FIELDS}
 
 
 def without_words(booking: Mapping[str, Any]) -> Document:
@@ -85,8 +94,8 @@ def entries_without_words(entries: Iterable[Document]) -> list[Document]:
 
 
 def clinical_fields_of(booking: Mapping[str, Any]) -> list[str]:
-    """The names of the clinical fields that `booking` has."""
-    return [name for name in CLINICAL_FIELDS if booking.get(name)]
+    """The names of the fields of `booking` that are or may be clinical, without those that say nothing."""
+    return [name for name, value in booking.items() if value and name not in PLAIN_FIELDS]
 
 
 def words_of(booking: Mapping[str, Any]) -> list[str]:

@@ -6,8 +6,9 @@ import pytest
 from bson import Decimal128, ObjectId
 
 from booking_service.api.callers import Role
-from bookings import repositories, services, visits
+from bookings import moving, reading, repositories, services, visits
 from bookings.lifecycle import OPEN, Status
+from bookings.serializers import BookingInput
 from tests.factories import booking_made, tomorrow
 
 CLINICAL = {
@@ -119,6 +120,55 @@ def test_a_provider_sees_no_clinical_field_of_a_visit_that_is_over(api, asha, nu
     assert seen["status"] == "CANCELLED"
     assert not set(CLINICAL) & set(seen)
     assert set(CLINICAL) <= set(api(admin)("GET", f"/bookings/{booking['_id']}").body["data"])
+
+
+IMPORTED = {
+    "messages": [{"sender": "PATIENT", "message": "I am HIV positive"}],
+    "tracking": {"lat": 12.9, "lng": 77.6},
+    "nurseNotes": "HIV positive",
+}
+
+
+def test_what_nobody_foresaw_is_hidden_from_a_provider_of_a_visit_that_is_over(api, asha, nurse, documents):
+    old = old_document(asha.id, status="COMPLETED", serviceProvider=nurse.id, **IMPORTED)
+    documents("nursebookings").insert_one(old)
+
+    seen = api(nurse)("GET", f"/bookings/{old['_id']}").body["data"]
+    (listed,) = api(nurse)("GET", "/bookings/provider/me").body["data"]
+
+    assert (seen["_id"], listed["_id"]) == (str(old["_id"]),) * 2
+    assert not set(IMPORTED) & {*seen, *listed}
+    assert documents("clinicalaccess").count_documents({"actorId": nurse.id}) == 0
+
+
+def test_what_nobody_foresaw_is_shown_to_an_admin_and_that_is_a_line(api, asha, admin, documents):
+    old = old_document(asha.id, status="COMPLETED", **IMPORTED)
+    documents("nursebookings").insert_one(old)
+
+    seen = api(admin)("GET", f"/bookings/{old['_id']}").body["data"]
+
+    assert {name: seen[name] for name in IMPORTED} == IMPORTED
+    (line,) = documents("clinicalaccess").find({"actorId": admin.id})
+    assert (line["action"], line["fields"]) == ("READ", sorted(IMPORTED))
+
+
+def test_of_every_field_that_the_service_writes_somebody_said_whether_it_is_clinical(
+    asha, nurse, admin, paid, documents
+):
+    booking = booking_made(asha, **CLINICAL, startsAt=tomorrow(days=3))
+    act = {"booking_id": booking["_id"]}
+    moving.booking_reschedule(actor=asha, **act, starts_at=tomorrow(12, days=3))
+    paid(booking["_id"])
+    visits.booking_assign(actor=admin, **act, provider_id=nurse.id)
+    for step in (visits.booking_confirm, visits.booking_en_route, visits.booking_start):
+        step(actor=nurse, **act)
+    visits.booking_complete(actor=nurse, **act, report={"observations": "Heals well"})
+    services.booking_review(actor=asha, **act, rating={"stars": 5})
+
+    (stored,) = documents("nursebookings").find({})
+
+    assert set(stored) <= reading.PLAIN_FIELDS | set(reading.CLINICAL_FIELDS)
+    assert set(BookingInput().fields) - {"paymentMethod"} <= reading.PLAIN_FIELDS | set(reading.CLINICAL_FIELDS)
 
 
 def test_it_tells_every_change_and_who_made_it(api, asha, nurse, admin):

@@ -102,8 +102,8 @@ def test_it_shows_no_bookkeeping_and_exact_money() -> None:
     }
 
 
-def test_it_takes_every_clinical_field_away() -> None:
-    booking = {**dict.fromkeys(reading.CLINICAL_FIELDS, "secret"), "status": "ASSIGNED"}
+def test_it_takes_every_clinical_field_away_and_every_one_that_nobody_foresaw() -> None:
+    booking = {**dict.fromkeys(reading.CLINICAL_FIELDS, "secret"), "nurseNotes": "secret", "status": "ASSIGNED"}
 
-    assert reading.clinical_fields_of(booking) == list(reading.CLINICAL_FIELDS)
+    assert reading.clinical_fields_of(booking) == [*reading.CLINICAL_FIELDS, "nurseNotes"]
     assert reading.without_clinical(booking) == {"status": "ASSIGNED"}
