@@ -186,6 +186,7 @@ ODD = [  # but no lists: an index that has seen one orders nothing any more, for
     {"aggregateId": {"a": 1}},
     {"aggregateId": None},
     {"attempts": None},
+    {"attempts": "x"},
     {"attempts": float("nan")},
     {"body": 10**12},
     {"correlationId": None},
