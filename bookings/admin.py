@@ -283,7 +283,7 @@ def _whole(request: HttpRequest, object_id: str) -> reading.Document:
     if _sees_clinical(request):
         return services.booking_open(actor=actor, booking_id=booking_id)
     timeline = services.booking_timeline(actor=actor, booking_id=booking_id)
-    return reading.without_words({**services.booking_get(actor=actor, booking_id=booking_id), "timeline": timeline})
+    return {**services.booking_get(actor=actor, booking_id=booking_id), "timeline": timeline}
 
 
 def _section(booking: Booking, fields: Iterable[str]) -> SafeString | str:

@@ -24,14 +24,18 @@ def seen_by(actor: Caller, booking: Document) -> Document:
         _note_own_read(actor)
         return booking
     if not _sees_clinical(actor, booking):
-        return _for_others(actor, booking)
+        return _for_others(booking)
     return opened_by(actor, booking)
 
 
 def entries_seen_by(actor: Caller, booking: Document, entries: list[Document]) -> list[Document]:
-    """The timeline as `actor` may see it: what people wrote in it may be clinical."""
-    hidden = actor.is_provider and not _sees_clinical(actor, booking)
-    return reading.entries_without_words(entries) if hidden else entries
+    """The timeline as `actor` may see it: what people wrote in it may be clinical, and is on record then."""
+    if actor.is_patient:
+        return entries
+    if not _sees_clinical(actor, booking):
+        return reading.entries_without_words(entries)
+    audit(actor, Access.READ, booking, reading.words_of({"timeline": entries}))
+    return entries
 
 
 def answered(actor: Caller, write: Callable[P, Document], /, *args: P.args, **kwargs: P.kwargs) -> Document:
@@ -53,7 +57,7 @@ def page_seen_by(actor: Caller, bookings: list[Document]) -> list[Document]:
     if actor.is_patient:
         _note_own_read(actor)
         return bookings
-    return [_for_others(actor, booking) for booking in bookings]
+    return [_for_others(booking) for booking in bookings]
 
 
 def audit(actor: Caller, action: Access, booking: Mapping[str, Any], fields: Iterable[str]) -> None:
@@ -66,10 +70,9 @@ def audit_written(actor: Caller, booking: Mapping[str, Any], written: Collection
     audit(actor, Access.WRITE, booking, [name for name in reading.CLINICAL_FIELDS if name in written])
 
 
-def _for_others(actor: Caller, booking: Document) -> Document:
-    """Without what is clinical; for providers, whose visit it is not any more, without what people wrote either."""
-    bare = reading.without_clinical(booking)
-    return reading.without_words(bare) if actor.is_provider else bare
+def _for_others(booking: Document) -> Document:
+    """Without what is clinical, and without what people wrote."""
+    return reading.without_words(reading.without_clinical(booking))
 
 
 def _sees_clinical(actor: Caller, booking: Mapping[str, Any]) -> bool:

@@ -75,21 +75,16 @@ def without_clinical(booking: Mapping[str, Any]) -> Document:
 
 
 def without_words(booking: Mapping[str, Any]) -> Document:
-    """`booking` and its timeline without what people wrote: a reason or a review may say why somebody is cared for.
-
-    The codes that this service gives as reasons stay.
-    """
+    """`booking` without what people wrote: a reason or a review may say why somebody is cared for."""
     bare = dict(booking)
     for name, words in WORDS.items():
         if isinstance(bare.get(name), Mapping):
             bare[name] = {key: value for key, value in bare[name].items() if key not in words}
-    if "timeline" in bare:
-        bare["timeline"] = entries_without_words(bare["timeline"])
     return bare
 
 
 def entries_without_words(entries: Iterable[Document]) -> list[Document]:
-    """A timeline without the reasons that people gave."""
+    """A timeline without the reasons that people gave; the codes that this service gives as reasons stay."""
     return [entry if entry.get("role") == Role.SYSTEM else {**entry, "reason": ""} for entry in entries]
 
 

@@ -423,6 +423,32 @@ def test_a_provider_reads_no_reasons_once_the_visit_is_over(api, asha, nurse, ad
     assert "positive" in str(api(admin)("GET", f"/bookings/{booking['_id']}").body)
 
 
+@pytest.mark.parametrize("who", ["admin", "nurse"])
+def test_reasons_read_in_a_timeline_are_on_record(api, asha, nurse, admin, documents, who):
+    booking = booking_made(asha, startsAt=tomorrow(days=3))
+    moving.booking_reschedule(
+        actor=asha, booking_id=booking["_id"], starts_at=tomorrow(days=4), reason="My HIV therapy"
+    )
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    documents("clinicalaccess").delete_many({})
+    reader = {"admin": admin, "nurse": nurse}[who]
+
+    assert "HIV" in str(api(reader)("GET", f"/bookings/{booking['_id']}/timeline").body)
+
+    (line,) = documents("clinicalaccess").find({})
+    assert (line["actorId"], line["objectId"]) == (reader.id, str(booking["_id"]))
+    assert (line["action"], line["fields"]) == ("READ", ["timeline.reason"])
+
+
+def test_a_timeline_in_which_nobody_wrote_anything_needs_no_line(api, asha, admin, documents):
+    booking = booking_made(asha)
+    documents("clinicalaccess").delete_many({})
+
+    assert api(admin)("GET", f"/bookings/{booking['_id']}/timeline").status_code == 200
+
+    assert documents("clinicalaccess").count_documents({}) == 0
+
+
 @pytest.mark.parametrize(
     ("field", "nothing"),
     [("specialRequirements", ""), ("serviceDetails", {}), ("patientCondition", {}), ("equipmentRequired", [])],
