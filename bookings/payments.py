@@ -11,6 +11,7 @@ Reports come in any order and any number of times. Each is one conditional updat
 the message's inbox row; a report that changes nothing sends no signal.
 """
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -82,10 +83,14 @@ def _open_order(booking: Mapping[str, Any]) -> Document | None:
 
 
 def _order_key(booking: Mapping[str, Any]) -> str:
-    """The same for the same attempt at the same amount; an order that ran out is followed by another."""
+    """The same for the same attempt at the same amount; an order that ran out is followed by another.
+
+    It becomes a header: of an id that the payment service made there is a digest in it, whatever characters that has.
+    """
     payment = booking.get("payment") or {}
     expired = (payment.get("order") or {}).get("orderId", "")
-    return f"{booking['_id']}:{payment.get('attempt', 1)}:{payable_amount(booking)}:{expired}"
+    after = expired and hashlib.sha256(expired.encode()).hexdigest()[:16]
+    return f"{booking['_id']}:{payment.get('attempt', 1)}:{payable_amount(booking)}:{after}"
 
 
 def _order(opened: payment_service.PaymentOrder) -> Document:

@@ -28,6 +28,7 @@ class PaymentService:
         self.is_down = False
         self.while_working = lambda: None
         self.expires_at = None
+        self.order_id = "order-{}"
 
     def order_open(self, *, booking_id, patient_id, amount, currency, idempotency_key):
         assert not in_transaction(), "a transaction is held open while another service works"
@@ -36,7 +37,7 @@ class PaymentService:
         self.while_working()
         number = len(self.orders) + 1
         order = PaymentOrder(
-            f"order-{number}",
+            self.order_id.format(number),
             booking_id,
             amount,
             currency,
@@ -129,6 +130,21 @@ def test_an_order_that_ran_out_is_followed_by_a_new_one(post, payment_service, a
     at(datetime.now(UTC) + timedelta(minutes=16))
 
     assert post().body["data"]["orderId"] == "order-2"
+
+
+def test_an_order_that_ran_out_is_followed_by_a_new_one_whatever_its_id(post, payment_service, at):
+    payment_service.expires_at = datetime.now(UTC) + timedelta(minutes=15)
+    payment_service.order_id = "注文\r\n" * 90 + "{}"
+    post()
+    at(datetime.now(UTC) + timedelta(minutes=16))
+
+    assert post().status_code == 201
+
+    first, second = payment_service.orders
+    assert first != second
+    assert second.isascii()
+    assert second.isprintable()
+    assert len(second) < 100
 
 
 def test_parallel_calls_open_one_order(asha, booking, payment_service):
