@@ -187,18 +187,27 @@ def _refund_told_before(booking: Document, flag: Document, amount: Decimal) -> D
         raise PaymentAmountMismatch("It was flagged, and the money is back with the patient.")
     if decimal(flag["refundedAmount"]) != amount:
         return booking
-    others = [other for other in booking["payment"]["discrepancies"] if other is not flag]
-    fields = {"payment.discrepancies": others, "payment.needsStaff": bool(others)}
-    return _marked_refunded(booking, amount, flag["refundedAt"], fields)
+    return _marked_refunded(booking, amount, flag["refundedAt"], _explained(booking["payment"], flag))
+
+
+def _explained(payment: Mapping[str, Any], flag: Document) -> Document:
+    """What to set when a discrepancy turned out to be none."""
+    others = [other for other in payment["discrepancies"] if other is not flag]
+    return {
+        "payment.discrepancies": others,
+        "payment.needsStaff": bool(others or payment.get("moreDiscrepancies")),
+    }
 
 
 def _marked_paid(
     booking: Document, transaction_id: str, amount: Decimal, method: str | None, paid_at: datetime
 ) -> Document:
     now = moment()
-    already_refunded = (booking.get("payment") or {}).get("status") == REFUNDED
+    before = booking.get("payment") or {}
+    flag = _discrepancy(before, transaction_id)
     fields: Document = {
-        "payment.status": REFUNDED if already_refunded else PAID,
+        **(_explained(before, flag) if "at" in flag else {}),
+        "payment.status": REFUNDED if before.get("status") == REFUNDED else PAID,
         "payment.transactionId": transaction_id,
         "payment.paidAmount": Decimal128(amount),
         "payment.paidAt": paid_at,

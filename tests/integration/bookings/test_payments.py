@@ -494,6 +494,36 @@ def test_money_that_is_back_does_not_pay_when_its_amount_becomes_right(booking, 
     assert kept()["payment"]["status"] == "PENDING"
 
 
+def test_a_flagged_payment_that_fits_by_now_is_no_case_for_staff_any_more(asha, booking, kept, documents):
+    """A price that changes, and a dead message that is put back."""
+    flagged(booking, "txn-1", 600)
+    flagged(booking, "txn-2", 500)
+    documents("nursebookings").update_one(
+        {"_id": booking["_id"]}, {"$set": {"pricing.payableAmount": Decimal128("600")}}
+    )
+
+    completed(booking, "txn-1", 600)
+
+    assert [flag["transactionId"] for flag in kept()["payment"]["discrepancies"]] == ["txn-2"]
+    assert kept()["payment"]["needsStaff"]
+    given_back(booking, "txn-2", 500)
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    given_back(booking, "txn-1", 600)
+    assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")
+    assert_noted(kept(), "txn-2", 500)
+
+
+def test_the_only_flagged_payment_leaves_nothing_to_staff_once_it_fits(booking, kept, documents):
+    flagged(booking, "txn-1", 600)
+    documents("nursebookings").update_one(
+        {"_id": booking["_id"]}, {"$set": {"pricing.payableAmount": Decimal128("600")}}
+    )
+
+    completed(booking, "txn-1", 600)
+
+    assert (kept()["payment"]["discrepancies"], kept()["payment"]["needsStaff"]) == ([], False)
+
+
 @pytest.mark.parametrize("status", ["REQUESTED", "CANCELLED"])
 def test_a_refund_told_before_its_payment_ends_refunded_and_is_not_asked_for(
     asha, booking, kept, documents, outbox, status
