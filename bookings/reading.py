@@ -147,13 +147,19 @@ def without_login(entry: Mapping[str, Any]) -> Document:
 
 
 def paid_amount(booking: Mapping[str, Any]) -> Decimal:
-    """What was actually paid, in rupees; the monolith noted only that it was paid."""
+    """What was actually paid and has not gone back, in rupees; the monolith noted only that it was paid."""
     payment = booking.get("payment") or {}
     if payment.get("status") != "PAID":
-        return Decimal(0)
-    if payment.get("paidAmount") is not None:
-        return decimal(payment["paidAmount"])
-    return payable_amount(booking)
+        return NOTHING
+    paid = payable_amount(booking) if payment.get("paidAmount") is None else decimal(payment["paidAmount"])
+    return max(paid - _gone_back(payment), NOTHING)
+
+
+def _gone_back(payment: Mapping[str, Any]) -> Decimal:
+    """How much of the booking's payment went back though nobody had asked for it."""
+    own = ("", payment.get("transactionId"))
+    notes = payment.get("discrepancies") or ()
+    return sum((decimal(note.get("refundedAmount")) for note in notes if note["transactionId"] in own), NOTHING)
 
 
 def payable_amount(booking: Mapping[str, Any]) -> Decimal:

@@ -615,10 +615,10 @@ def test_a_refund_of_another_amount_is_for_staff_and_settles_nothing(
     assert kept()["payment"]["status"] == "PAID"
     assert refund_noted(kept()) == [Decimal(amount)]
     assert spent(documents, asha) == PRICE
-    services.booking_cancel(actor=asha, booking_id=booking["_id"])
-    assert kept()["refund"]["amount"].to_decimal() == PRICE
+    _, refund = services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    assert refund.refund_amount == max(PRICE - Decimal(amount), 0)  # what is back is not asked for again
     given_back(booking, transaction, amount)
-    assert kept()["refund"]["status"] == "REQUESTED"
+    assert kept()["payment"]["status"] == "PAID"
     given_back(booking, transaction)
     assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")
     assert spent(documents, asha) == 0
@@ -742,3 +742,14 @@ def test_payment_and_visit_do_not_disturb_each_other(asha, nurse, admin, booking
 
     assert (kept()["status"], kept()["payment"]["status"]) == ("CONFIRMED", "PAID")
     assert SYSTEM.id is None
+
+
+def test_a_cancellation_asks_only_for_what_has_not_gone_back(asha, booking, kept, documents):
+    completed(booking)
+    given_back(booking, "txn-1", "338.57")
+
+    _, refund = services.booking_cancel(actor=asha, booking_id=booking["_id"])
+
+    assert refund.refund_amount == kept()["refund"]["amount"].to_decimal() == Decimal("338.57")
+    given_back(booking, "txn-1", "338.57")
+    assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")

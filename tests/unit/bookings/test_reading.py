@@ -12,6 +12,7 @@ from bookings import reading
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 DAY = datetime(2026, 10, 18, tzinfo=UTC)
+GONE_BACK = {"transactionId": "t", "refundedAmount": Decimal128("100.00")}
 TEN = datetime(2026, 10, 18, 4, 30, tzinfo=UTC)
 
 
@@ -53,6 +54,10 @@ def test_it_counts_notice_to_the_visit_or_to_the_beginning_of_its_day(booking: d
         ({"status": "PAID"}, "1355.64"),
         ({"status": "PENDING", "paidAmount": Decimal128("500.00")}, "0"),
         ({"status": "REFUNDED", "paidAmount": Decimal128("500.00")}, "0"),
+        ({"status": "PAID", "transactionId": "t", "discrepancies": [GONE_BACK]}, "1255.64"),
+        ({"status": "PAID", "discrepancies": [{**GONE_BACK, "transactionId": ""}]}, "1255.64"),
+        ({"status": "PAID", "transactionId": "another", "discrepancies": [GONE_BACK]}, "1355.64"),
+        ({"status": "PAID", "transactionId": "t", "paidAmount": 99, "discrepancies": [GONE_BACK]}, "0"),
         (None, "0"),
     ],
 )
