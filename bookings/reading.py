@@ -41,6 +41,7 @@ PLAIN_FIELDS = frozenset(
 # The monolith's default, for documents that do not say how long the visit is.
 DEFAULT_MINUTES = 60
 NOTHING = Decimal(0)
+MORE_THAN_ANY_PRICE = 1e15
 _PAISE = Decimal("0.01")
 _STAMPS = {
     "requestedAt": "REQUESTED",
@@ -175,7 +176,11 @@ def decimal(value: Any) -> Decimal:
 
 
 def _exact(lines: Any) -> Any:
-    """The monolith's floats as money; other lines as they are."""
+    """The monolith's floats as money; other lines as they are, and what is a float and no price."""
     if not isinstance(lines, dict):
         return lines
-    return {name: decimal(value) if isinstance(value, float) else value for name, value in lines.items()}
+    return {name: decimal(value) if _is_price(value) else value for name, value in lines.items()}
+
+
+def _is_price(value: Any) -> bool:
+    return isinstance(value, float) and abs(value) < MORE_THAN_ANY_PRICE  # which infinity and "not a number" are not

@@ -215,7 +215,7 @@ def cells_full(resources: Iterable[str], cells: Iterable[range]) -> set[int]:
         [
             {"$match": {"$or": ranges}},
             {"$group": {"_id": {"$last": {"$split": ["$_id", ":"]}}, "seats": {"$sum": 1}}},
-            {"$match": {"seats": len(seats)}},
+            {"$match": {"seats": len(seats), "_id": {"$regex": "^[0-9]+$"}}},
         ]
     )
     return {int(row["_id"]) for row in found}
@@ -223,7 +223,8 @@ def cells_full(resources: Iterable[str], cells: Iterable[range]) -> set[int]:
 
 def seat_changes(places: Collection[str], since: datetime) -> list[Document]:
     """What was taken or given back at `places` (of `seat_place`) since then, `{_id, place, first, last}` each."""
-    query = {"place": {"$in": list(places)}, "at": {"$gte": since}}
+    a_number = {"$type": "int"}  # what a hand wrote otherwise is nobody's change
+    query = {"place": {"$in": list(places)}, "at": {"$gte": since}, "first": a_number, "last": a_number}
     return list(SeatChange.objects.mongo_find(query, {"at": 0}))
 
 
@@ -247,13 +248,14 @@ def claim_holders(booking_ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
 
 
 def claims_by_booking(batch: int) -> Iterator[dict[ObjectId, list[str]]]:
-    """All claims in batches of about `batch`, by the booking that holds them."""
+    """All claims in batches of about `batch`, by the booking that holds them; those that name none by their own ids."""
     last = ""
     while rows := list(SlotClaim.objects.mongo_find({"_id": {"$gt": last}}, sort=[("_id", 1)], limit=batch)):
         last = rows[-1]["_id"]
         held: dict[ObjectId, list[str]] = {}
         for row in rows:
-            held.setdefault(row["booking"], []).append(row["_id"])
+            booking_id = row.get("booking")
+            held.setdefault(booking_id if isinstance(booking_id, ObjectId) else row["_id"], []).append(row["_id"])
         yield held
 
 

@@ -101,6 +101,8 @@ def sweep_orphaned_claims() -> Swept:
 
 
 def _freed(held: dict[ObjectId, list[str]], holders: dict[ObjectId, dict[str, Any]], booking_id: ObjectId) -> int:
+    if not isinstance(booking_id, ObjectId):
+        raise TypeError("A claim that names no booking is for staff to look at.")
     claims = held[booking_id]
     return run(_free_orphans, booking_id, claims) if _orphans(claims, holders.get(booking_id)) else 0
 

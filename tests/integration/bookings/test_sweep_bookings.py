@@ -293,6 +293,21 @@ def test_it_frees_claims_that_no_booking_stands_behind(asha, claims, documents, 
     assert sweep()[2] == "orphaned claims freed: 0"
 
 
+@pytest.mark.parametrize("odd", [{}, {"booking": [ObjectId()]}, {"booking": "x"}])
+def test_a_claim_that_names_no_booking_keeps_no_other_waiting(asha, claims, documents, odd):
+    documents("slotclaims").insert_many(
+        [
+            {"_id": "person:x:1", "expiresAt": tomorrow(days=5), **odd},
+            {"_id": "person:x:2", "expiresAt": tomorrow(days=5), "booking": ObjectId()},
+        ]
+    )
+
+    with pytest.raises(CommandError, match="could not be swept: person:x:1"):
+        sweep()
+
+    assert claims() == ["person:x:1"]
+
+
 def test_it_frees_the_claims_of_what_was_cancelled_past_the_service(asha, claims, documents):
     booking = booking_made(asha)
     documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"status": "CANCELLED"}})
