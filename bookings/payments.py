@@ -24,7 +24,7 @@ from booking_service.djongo.transaction import run, transactional
 from booking_service.partners import payments as payment_service
 from bookings import changing, repositories, services
 from bookings.changing import booking_of, deciding_on_what_is, moment
-from bookings.exceptions import AlreadyPaid, BookingNotFound, NotPayable, PaymentAmountMismatch
+from bookings.exceptions import AlreadyPaid, BookingNotFound, ChangedMeanwhile, NotPayable, PaymentAmountMismatch
 from bookings.lifecycle import FREEING, Status
 from bookings.reading import Document, decimal, payable_amount
 from patients import services as patients
@@ -35,27 +35,29 @@ KEPT = 50  # discrepancies, and failed transactions, that a booking keeps: it is
 
 
 # --- the order -------------------------------------------------------------------------------------------------------
-@deciding_on_what_is
 def payment_open(*, actor: Caller, booking_id: ObjectId) -> tuple[Document, bool]:
     """The order with which the patient can pay, and whether it is new. A still open order of the same amount is
     returned again; a failed payment or another amount makes a new one.
 
     Raises:
-        BookingNotFound, AlreadyPaid, NotPayable; PaymentServiceDown (503) when no order could be had.
+        BookingNotFound, AlreadyPaid, NotPayable; PaymentServiceDown (503) when no order could be had; ChangedMeanwhile
+        when the order is not the right one any more.
     """
     booking = booking_of(actor, booking_id)
     _check_payable(booking)
     if order := _open_order(booking):
         return _shown(booking, order), False
-    # No transaction is open here. The key says which order is meant, so parallel calls get the same one.
+    # No transaction is open here. The key says which order is meant, so parallel calls get the same one. It is asked
+    # for once, however often the booking is changed meanwhile.
+    key = _order_key(booking)
     opened = payment_service.order_open(
         booking_id=booking["_id"],
         patient_id=booking["patient"],
         amount=payable_amount(booking),
         currency=_currency(booking),
-        idempotency_key=_order_key(booking),
+        idempotency_key=key,
     )
-    return _keep_order(booking, _order(opened)), True
+    return _keep_order(actor=actor, booking_id=booking_id, key=key, order=_order(opened))
 
 
 def payment_get(*, actor: Caller, booking_id: ObjectId) -> Document:
@@ -104,13 +106,23 @@ def _order(opened: payment_service.PaymentOrder) -> Document:
     return {**order, "expiresAt": opened.expires_at} if opened.expires_at else order
 
 
-def _keep_order(booking: Document, order: Document) -> Document:
-    """Note the order. Raises Outdated when the booking was paid, cancelled or re-priced while the partner worked."""
+@deciding_on_what_is
+def _keep_order(*, actor: Caller, booking_id: ObjectId, key: str, order: Document) -> tuple[Document, bool]:
+    """Note the order that was asked for with `key`, unless somebody was faster; what is shown, and whether it is new.
+
+    Raises what `payment_open` does when the booking was paid, cancelled or re-priced while the partner worked.
+    """
+    booking = booking_of(actor, booking_id)
+    _check_payable(booking)
+    if known := _open_order(booking):
+        return _shown(booking, known), False
+    if _order_key(booking) != key:
+        raise ChangedMeanwhile
     now = moment()
     fields: Document = {"payment.order": order, "payment.status": PENDING}
     if not (booking.get("payment") or {}).get("method"):
-        fields["payment.method"] = "ONLINE"
-    return _shown(changing.change(booking, fields=fields, now=now), order)
+        fields |= {"payment.method": "ONLINE", "payment.dueSince": now}
+    return _shown(changing.change(booking, fields=fields, now=now), order), True
 
 
 def _shown(booking: Mapping[str, Any], order: Document | None) -> Document:

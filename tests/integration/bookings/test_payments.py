@@ -25,6 +25,7 @@ class PaymentService:
 
     def __init__(self) -> None:
         self.orders: dict[str, PaymentOrder] = {}
+        self.calls = 0
         self.is_down = False
         self.while_working = lambda: None
         self.expires_at = None
@@ -34,6 +35,7 @@ class PaymentService:
         assert not in_transaction(), "a transaction is held open while another service works"
         if self.is_down:
             raise PaymentServiceDown
+        self.calls += 1
         self.while_working()
         number = len(self.orders) + 1
         order = PaymentOrder(
@@ -221,6 +223,40 @@ def test_what_happened_while_the_order_was_opened_counts(asha, booking, payment_
         payments.payment_open(actor=asha, booking_id=booking["_id"])
 
     assert "order" not in kept()["payment"]
+
+
+def test_a_booking_that_is_changed_while_the_order_is_opened_gets_it_all_the_same(
+    booking, post, payment_service, kept, monkeypatch
+):
+    read, words = payments.booking_of, iter("abc")
+
+    def changed_after_the_read(actor, booking_id):
+        found = read(actor, booking_id)
+        if payment_service.calls and (word := next(words, None)):
+            moving.booking_update(actor=actor, booking_id=booking_id, changes={"specialRequirements": word})
+        return found
+
+    monkeypatch.setattr(payments, "booking_of", changed_after_the_read)
+
+    assert post().status_code == 201
+
+    assert payment_service.calls == 1
+    assert kept()["payment"]["order"]["orderId"] == "order-1"
+    assert kept()["specialRequirements"] == "c"
+
+
+def test_an_order_that_is_not_the_right_one_any_more_is_asked_for_again_with_the_same_key(
+    booking, post, payment_service, kept
+):
+    payment_service.while_working = lambda: payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-0")
+    refused = post(Idempotency_Key="pay")
+    payment_service.while_working = lambda: None
+
+    opened = post(Idempotency_Key="pay")
+
+    assert (refused.status_code, refused.body["code"], payment_service.calls) == (409, "CHANGED_MEANWHILE", 2)
+    assert (opened.status_code, opened.body["data"]["orderId"]) == (201, "order-2")
+    assert kept()["payment"]["order"]["orderId"] == "order-2"
 
 
 # --- completed -------------------------------------------------------------------------------------------------------
