@@ -1,7 +1,8 @@
 """The money of a booking: an order to pay, what the payment service reports of it, and what goes back.
 
-`payment` is {method, status, attempt, order, transactionId, paidAmount, paidAt, balance}: PENDING, FAILED (can be tried
-again), PAID, REFUNDED. `refund` is {status, amount, reason, requestedAt ...}: REQUESTED, REFUNDED, or NEEDS_STAFF.
+`payment` is {method, status, attempt, order, transactionId, paidAmount, paidAt, balance, dueSince}: PENDING, FAILED
+(can be tried again), PAID, REFUNDED; `dueSince` is when a booking that was not to be paid online became one. `refund`
+is {status, amount, reason, requestedAt ...}: REQUESTED, REFUNDED, or NEEDS_STAFF.
 `payment.discrepancies` are what does not fit: `amount`, `at` of a transaction that paid what was not payable,
 `refundedAmount`, `refundedAt` once it was given back; these alone of one whose refund was told first, and of the
 booking's payment when another amount went back than was asked for or paid. KEPT of them are kept, those beyond are

@@ -136,8 +136,8 @@ def bookings_unassigned(
 def bookings_unpaid(
     statuses: Iterable[str], *, created_until: datetime, limit: int, besides: Collection[ObjectId] = ()
 ) -> list[ObjectId]:
-    """Bookings in `statuses` to be paid online that nobody has paid since `created_until`, without those of `besides`
-    and those with money that does not fit and was not given back."""
+    """Bookings in `statuses` to be paid online that nobody has paid since `created_until`, without those of `besides`,
+    those with money that does not fit and was not given back, and those that became payable or got an order later."""
     not_given_back = {"amount": {"$gt": 0}, "refundedAt": None}
     query = {
         "_id": {"$nin": list(besides)},
@@ -145,6 +145,8 @@ def bookings_unpaid(
         "createdAt": {"$lte": created_until},
         "payment.method": "ONLINE",
         "payment.status": {"$in": ["PENDING", "FAILED"]},
+        "payment.dueSince": {"$not": {"$gt": created_until}},
+        "payment.order.openedAt": {"$not": {"$gt": created_until}},
         "payment.discrepancies": {"$not": {"$elemMatch": not_given_back}},
         "payment.moreDiscrepancies": None,
     }
