@@ -1,10 +1,12 @@
 """How much of a booking leaves this app, to whom, and on what record: the one way out for all use cases.
 
-Patients see what is theirs, the platform's admins all. Providers see clinical fields while the visit is theirs to make.
-Staff see them on one page of the admin, if they have the right to; what they do to a booking shows them none.
+Patients see what is theirs, the platform's admins all. Providers see clinical fields while the visit is theirs to make,
+a day after its end at the latest, and of its payment the method and the status. Staff see them on one page of the
+admin, if they have the right to; what they do to a booking shows them none.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec
 
 from booking_service.api.callers import Caller, Role
@@ -16,10 +18,12 @@ from patients.audit import Access, clinical_access_record, own_read_record
 
 P = ParamSpec("P")
 
+REPORTED_WITHIN = timedelta(days=1)
+
 
 def seen_by(actor: Caller, booking: Document) -> Document:
-    """The booking as `actor` may see it; changes and returns `booking`. What is clinical in it is on record then."""
-    booking = reading.shown(booking, terms.zone())
+    """The booking as `actor` may see it; changes `booking`. What is clinical in it is on record then."""
+    booking = _shown(actor, booking)
     if actor.is_patient:
         _note_own_read(actor)
         return booking
@@ -51,9 +55,7 @@ def opened_by(actor: Caller, booking: Document) -> Document:
 
 def page_seen_by(actor: Caller, bookings: list[Document]) -> list[Document]:
     """A page of a list. Only patients see clinical fields there: providers open the visit for that."""
-    zone = terms.zone()
-    for booking in bookings:
-        reading.shown(booking, zone)
+    bookings = [_shown(actor, booking) for booking in bookings]
     if actor.is_patient:
         _note_own_read(actor)
         return bookings
@@ -70,6 +72,11 @@ def audit_written(actor: Caller, booking: Mapping[str, Any], written: Collection
     audit(actor, Access.WRITE, booking, [name for name in reading.CLINICAL_FIELDS if name in written])
 
 
+def _shown(actor: Caller, booking: Document) -> Document:
+    booking = reading.shown(booking, terms.zone())
+    return reading.without_payment_details(booking) if actor.is_provider else booking
+
+
 def _for_others(booking: Document) -> Document:
     """Without what is clinical, and without what people wrote."""
     return reading.without_words(reading.without_clinical(booking))
@@ -77,8 +84,16 @@ def _for_others(booking: Document) -> Document:
 
 def _sees_clinical(actor: Caller, booking: Mapping[str, Any]) -> bool:
     if actor.is_provider:
-        return booking.get("serviceProvider") == actor.id and booking["status"] in OPEN
+        is_theirs = booking.get("serviceProvider") == actor.id and booking["status"] in OPEN
+        return is_theirs and not _is_long_over(booking)
     return actor.role is Role.ADMIN
+
+
+def _is_long_over(booking: Mapping[str, Any]) -> bool:
+    _, ends_at = reading.visit_times(booking, terms.zone())
+    if not isinstance(ends_at, datetime):
+        return False
+    return ends_at.replace(tzinfo=UTC) + REPORTED_WITHIN < datetime.now(UTC)  # as it is shown it has no zone
 
 
 def _note_own_read(actor: Caller) -> None:

@@ -75,6 +75,14 @@ def without_clinical(booking: Mapping[str, Any]) -> Document:
     return {name: value for name, value in booking.items() if name in PLAIN_FIELDS}
 
 
+def without_payment_details(booking: Document) -> Document:
+    """`booking` with what a provider has to know of its payment: whether, and how, it is still to be paid."""
+    payment = booking.get("payment")
+    if not isinstance(payment, Mapping):
+        return booking
+    return {**booking, "payment": {name: payment[name] for name in ("method", "status") if name in payment}}
+
+
 def without_words(booking: Mapping[str, Any]) -> Document:
     """`booking` without what people wrote: a reason or a review may say why somebody is cared for."""
     bare = dict(booking)

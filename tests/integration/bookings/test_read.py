@@ -110,6 +110,50 @@ def test_a_provider_sees_clinical_fields_while_assigned_and_that_is_audited(api,
     assert api(nurse)("GET", path).status_code == 404
 
 
+@pytest.mark.parametrize(("hours", "sees"), [(23, True), (25, False)])
+def test_a_visit_that_nobody_ends_shows_a_provider_nothing_clinical_a_day_later(
+    api, asha, nurse, admin, documents, hours, sees
+):
+    booking = booking_made(asha, **CLINICAL)
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    ended_at = datetime.now(UTC) - timedelta(hours=hours)
+    times = {"startsAt": ended_at - timedelta(hours=1), "endsAt": ended_at}
+    documents("nursebookings").update_one(
+        {"_id": booking["_id"]}, {"$set": {**times, "timeline.0.reason": "Knee wound"}}
+    )
+
+    seen = api(nurse)("GET", f"/bookings/{booking['_id']}").body["data"]
+    timeline = api(nurse)("GET", f"/bookings/{booking['_id']}/timeline").body["data"]
+
+    assert (set(CLINICAL) <= set(seen)) is sees
+    assert ("Knee wound" in str((seen, timeline))) is sees
+
+
+def test_a_provider_sees_of_the_payment_how_and_whether_it_is_to_be_paid(api, asha, nurse, admin, documents):
+    booking = booking_made(asha)
+    order = {"orderId": "order-1", "checkoutUrl": "https://pay.example.com/secret"}
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"payment.order": order}})
+    path = f"/bookings/{booking['_id']}"
+    assigned = api(admin)("PUT", f"{path}/assign", {"providerId": str(nurse.id)}).body["data"]
+
+    confirmed = api(nurse)("PUT", f"{path}/confirm").body["data"]
+    read = api(nurse)("GET", path).body["data"]
+    (listed,) = api(nurse)("GET", "/bookings/provider/me").body["data"]
+
+    assert [shown["payment"] for shown in (confirmed, read, listed)] == [{"status": "PENDING", "method": "ONLINE"}] * 3
+    assert assigned["payment"]["order"] == order
+
+
+def test_a_price_that_is_none_takes_no_list_away(api, asha, nurse, documents):
+    odd = [old_document(asha.id, serviceProvider=nurse.id) for _ in range(3)]
+    for booking, amount in zip(odd, (float("inf"), float("nan"), 1e300), strict=True):
+        booking["pricing"]["payableAmount"] = amount
+    documents("nursebookings").insert_many(odd)
+
+    assert len(ids(api(asha)("GET", "/bookings"))) == 3
+    assert len(ids(api(nurse)("GET", "/bookings/provider/me"))) == 3
+
+
 def test_a_provider_sees_no_clinical_field_of_a_visit_that_is_over(api, asha, nurse, admin):
     booking = booking_made(asha, **CLINICAL)
     visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
