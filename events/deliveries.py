@@ -49,7 +49,7 @@ LEASE = timedelta(seconds=60)
 
 # --- the calls -----------------------------------------------------------------------------------------------------
 def send_notification(facts: Facts, key: str) -> None:
-    """Tell the patient by the channels they want. Who wants none is told nothing; what is over reminds nobody."""
+    """Tell the patient by the channels they want. Who wants none is told nothing, and nobody what is overtaken."""
     contact = patients.patient_contact(ObjectId(facts["patientId"]))
     wanted = contact.preferences.get("notificationChannels") or {}
     channels = [name.upper() for name, is_wanted in wanted.items() if is_wanted]
@@ -65,11 +65,13 @@ def send_notification(facts: Facts, key: str) -> None:
 
 
 def is_current(facts: Facts) -> bool:
-    """Whether a message that may have waited is still true. Only reminders age: the others say what has happened."""
-    if not facts["kind"].startswith("REMINDER"):
-        return True
-    starts_at = datetime.fromisoformat(facts["startsAt"])
-    return booking_notifications.reminder_is_current(booking_id=ObjectId(facts["bookingId"]), starts_at=starts_at)
+    """Whether a message that may have waited is still true: those of a booking come in any order."""
+    starts_at = facts.get("startsAt")
+    return booking_notifications.notification_is_current(
+        booking_id=ObjectId(facts["bookingId"]),
+        kind=facts["kind"],
+        starts_at=datetime.fromisoformat(starts_at) if starts_at else None,
+    )
 
 
 def request_refund(facts: Facts, key: str) -> None:

@@ -80,6 +80,7 @@ def contact(monkeypatch):
             PATIENT_ID, "Asha", "a@example.com", "9876543210", preferences={"notificationChannels": channels}
         )
         monkeypatch.setattr(patients, "patient_contact", lambda _id: contact)
+        monkeypatch.setattr(booking_notifications, "notification_is_current", lambda **_: True)
 
     return wants
 
@@ -166,13 +167,21 @@ def test_who_wants_no_channel_is_told_nothing(contact, sent):
     assert (sent, row()["status"]) == ([], "SENT")
 
 
-@pytest.mark.parametrize(("current", "told"), [(True, 1), (False, 0)])
-def test_a_reminder_that_is_no_longer_true_is_not_sent(contact, sent, monkeypatch, current, told):
-    monkeypatch.setattr(booking_notifications, "reminder_is_current", lambda **_: current)
+def test_what_is_no_longer_true_is_not_sent(contact, sent, monkeypatch):
+    asked = []
+
+    def is_overtaken(**about):
+        asked.append(about)
+
     contact(sms=True)
+    monkeypatch.setattr(booking_notifications, "notification_is_current", is_overtaken)
     write(SEND_NOTIFICATION, kind="REMINDER_2H", startsAt="2026-12-01T04:30:00.000Z")
+    write(SEND_NOTIFICATION, kind="ASSIGNMENT", startsAt=None)
     step()
-    assert (len(sent), row()["status"]) == (told, "SENT")
+    assert sent == []
+    assert {row["status"] for row in OutboxEvent.objects.mongo_find({})} == {"SENT"}
+    told = {about["kind"]: about["starts_at"] for about in asked}
+    assert told == {"REMINDER_2H": datetime(2026, 12, 1, 4, 30, tzinfo=UTC), "ASSIGNMENT": None}
 
 
 def test_an_undeliverable_notification_is_dead_and_its_booking_untouched(contact, monkeypatch, settings):
