@@ -19,7 +19,3 @@ class AlreadyDoneError(Exception):
 
 class OutsideTransactionError(RuntimeError):
     """An outbox row was to be written outside a transaction: an event could leave without its cause."""
-
-
-class UnknownCallError(Exception):
-    """A row of the partner lane asks for a call that this release cannot make."""

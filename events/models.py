@@ -66,6 +66,7 @@ class OutboxEvent(Document):
         verbose_name = "outbox event"
         indexes = [
             DocumentIndex("lane", "dueAt", "_id", name="outbox_due", where={"status": "WAITING"}),
+            DocumentIndex("type", "dueAt", "_id", name="outbox_calls", where={"status": "WAITING", "lane": "PARTNER"}),
             DocumentIndex(
                 "aggregateId", "aggregateVersion", "position", name="outbox_heads", where={"status": "WAITING"}
             ),

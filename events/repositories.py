@@ -106,25 +106,22 @@ def _document(event: NewEvent, correlation_id: str, at: datetime) -> Row:
 
 
 # --- claiming ------------------------------------------------------------------------------------------------------
-def outbox_claim(lane: Lane, *, limit: int, lease: timedelta) -> list[Row]:
+def outbox_claim(lane: Lane, *, limit: int, lease: timedelta, type: str = "") -> list[Row]:
     """Take up to `limit` due rows for `lease`; nobody else takes them until it ends.
 
     In the broker lane these are heads: first unsent rows of different aggregates. In the partner lane order does not
-    matter. Each row carries its claim in `leaseOwner`, and has the shape of `_document`: one that has not is dead.
+    matter, and they are of one `type`. Each row carries its claim in `leaseOwner`, and has the shape of `_document`:
+    one that has not is dead.
     """
     now = datetime.now(UTC)
     with translated_errors():
         for attempt in range(CLAIM_ATTEMPTS):
-            rows = _claimable(lane, now, limit)
+            rows = _heads(now, limit) if lane is Lane.BROKER else _due(lane, now, limit, type=type)
             claimed = _leased(rows, now, now + lease) if rows else []
             if claimed or not rows:
                 return claimed
             sleep(random.uniform(0, CLAIM_PAUSE * 2**attempt))  # noqa: S311 - somebody else was quicker; spread out
         return []
-
-
-def _claimable(lane: Lane, now: datetime, limit: int) -> list[Row]:
-    return _heads(now, limit) if lane is Lane.BROKER else _due(lane, now, limit)
 
 
 def _heads(now: datetime, limit: int) -> list[Row]:
@@ -145,8 +142,10 @@ def _heads(now: datetime, limit: int) -> list[Row]:
         looked_at += aggregates
 
 
-def _due(lane: Lane, now: datetime, limit: int, *, not_of: Sequence[str] = ()) -> list[Row]:
+def _due(lane: Lane, now: datetime, limit: int, *, type: str = "", not_of: Sequence[str] = ()) -> list[Row]:
     due: Row = {"status": _WAITING, "lane": lane.value, "dueAt": {"$lte": now}}
+    if type:
+        due["type"] = type
     if not_of:
         due["aggregateId"] = {"$nin": not_of}
     return _sound(_committed().find(due).sort([("dueAt", 1), ("_id", 1)]).limit(limit))

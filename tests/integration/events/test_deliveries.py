@@ -1,11 +1,13 @@
 """events.deliveries: partners are told what they must know, as often as it takes, and only once."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from bson import ObjectId
+from django.conf import settings
 
 from booking_service.djongo.transaction import atomic
 from booking_service.operations.metrics import EVENTS_DELIVERED
@@ -16,7 +18,7 @@ from bookings import notifications as booking_notifications
 from bookings import payments
 from events import deliveries
 from events.deliveries import PartnerLane
-from events.models import Lane, OutboxEvent
+from events.models import AT_ONCE, Lane, OutboxEvent
 from events.receivers import REQUEST_REFUND, SEND_NOTIFICATION
 from events.repositories import NewEvent, outbox_add, outbox_claim
 from patients import services as patients
@@ -213,7 +215,7 @@ def test_a_refund_that_nobody_can_be_told_of_is_dead_and_the_next_is_asked_for(r
 def test_a_row_that_somebody_else_holds_by_now_is_not_buried_by_us(refunds, staff_cases):
     refund()
     refunds[1].append(PartnerRefused("payments", 422))
-    claimed = outbox_claim(Lane.PARTNER, limit=1, lease=timedelta(seconds=-1))[0]
+    claimed = outbox_claim(Lane.PARTNER, limit=1, lease=timedelta(seconds=-1), type=REQUEST_REFUND)[0]
     OutboxEvent.objects.mongo_update_one({}, {"$set": {"leaseOwner": "another"}})
     deliveries.deliver(claimed)
     assert row()["status"] == "WAITING"
@@ -233,15 +235,40 @@ def test_a_row_with_a_body_that_nobody_can_read_is_dead_and_the_next_is_asked_fo
     assert increase(EVENTS_DELIVERED) == {(REQUEST_REFUND, "dead"): 1, (REQUEST_REFUND, "done"): 1}
 
 
-def test_a_call_of_another_release_is_left_to_it_and_the_next_is_made(refunds, settings):
+def test_a_call_of_another_release_is_left_to_it_and_the_next_is_made(refunds):
     newer, sound = write("sms.send"), refund()
 
-    assert step() == 2
+    assert step() == 1
 
     found = {row["_id"]: row for row in OutboxEvent.objects.mongo_find({})}
     assert {event_id: row["status"] for event_id, row in found.items()} == {newer: "WAITING", sound: "SENT"}
-    assert found[newer]["lastError"] == "UnknownCallError"
-    settings.EVENTS_PARTNER_ATTEMPTS = 2
-    due_now()
-    step()
-    assert OutboxEvent.objects.mongo_find_one({"_id": newer})["status"] == "DEAD"
+    assert (found[newer]["attempts"], found[newer]["dueAt"]) == (0, AT_ONCE)
+
+
+def test_a_slow_notification_service_holds_up_no_refund(refunds, contact, monkeypatch):
+    """Every place for notifications is taken until the refund, which is due last, has been asked for."""
+    asked_for = threading.Event()
+    told = []
+    monkeypatch.setattr(notifications, "send", lambda **_: told.append(asked_for.wait(10)))
+    monkeypatch.setattr(payment_service, "refund_request", lambda **_: asked_for.set())
+    contact(sms=True)
+    for _ in range(30):
+        write(SEND_NOTIFICATION, kind="CONFIRMATION")
+    refund()
+
+    assert step() <= settings.EVENTS_PARTNER_THREADS + 1
+
+    assert all(told)
+    assert len(told) == settings.EVENTS_PARTNER_THREADS
+
+
+def test_claiming_the_calls_of_a_type_reads_none_of_another(contact):
+    for _ in range(40):
+        write(SEND_NOTIFICATION, kind="CONFIRMATION")
+    refund()
+    due = {"status": "WAITING", "lane": "PARTNER", "dueAt": {"$lte": datetime.now(UTC)}, "type": REQUEST_REFUND}
+
+    plan = OutboxEvent.objects.mongo_find(due).sort([("dueAt", 1), ("_id", 1)]).limit(4).explain()
+
+    assert plan["executionStats"]["totalKeysExamined"] <= 2
+    assert "SORT" not in str(plan["queryPlanner"]["winningPlan"])
