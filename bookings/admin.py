@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,7 +35,6 @@ SECTIONS = {
     "visit": ("serviceType", "status", "startsAt", "endsAt", "scheduledDate", "scheduledTime", "statusTimestamps"),
     "place": ("serviceLocation",),
     "people": ("patient", "patientDetails", "serviceProvider"),
-    "care": reading.CLINICAL_FIELDS,
     "money": ("pricing", "payment", "refund", "cancellation", "noShow"),
     "told": ("notifications", "rating"),
 }
@@ -170,27 +169,27 @@ class BookingAdmin(BoundedLists, ModelAdmin):
 
     @display(description="Visit")
     def visit(self, booking: Booking) -> SafeString | str:
-        return _section(booking, "visit") if hasattr(booking, "document") else str(booking.service_type)
+        return _section(booking, SECTIONS["visit"]) if hasattr(booking, "document") else str(booking.service_type)
 
     @display(description="Place")
     def place(self, booking: Booking) -> SafeString | str:
-        return _section(booking, "place")
+        return _section(booking, SECTIONS["place"])
 
     @display(description="People")
     def people(self, booking: Booking) -> SafeString | str:
-        return _section(booking, "people")
+        return _section(booking, SECTIONS["people"])
 
     @display(description="Care")
     def care(self, booking: Booking) -> SafeString | str:
-        return _section(booking, "care")
+        return _section(booking, reading.clinical_fields_of(booking.document))
 
     @display(description="Money")
     def money(self, booking: Booking) -> SafeString | str:
-        return _section(booking, "money")
+        return _section(booking, SECTIONS["money"])
 
     @display(description="Told")
     def told(self, booking: Booking) -> SafeString | str:
-        return _section(booking, "told")
+        return _section(booking, SECTIONS["told"])
 
     @display(description="History")
     def history(self, booking: Booking) -> SafeString | str:
@@ -284,12 +283,12 @@ def _whole(request: HttpRequest, object_id: str) -> reading.Document:
     if _sees_clinical(request):
         return services.booking_open(actor=actor, booking_id=booking_id)
     timeline = services.booking_timeline(actor=actor, booking_id=booking_id)
-    return reading.without_words({**services.booking_get(actor=actor, booking_id=booking_id), "timeline": timeline})
+    return {**services.booking_get(actor=actor, booking_id=booking_id), "timeline": timeline}
 
 
-def _section(booking: Booking, name: str) -> SafeString | str:
+def _section(booking: Booking, fields: Iterable[str]) -> SafeString | str:
     document = booking.document
-    shown = {field: document[field] for field in SECTIONS[name] if field in document}
+    shown = {field: document[field] for field in fields if field in document}
     return format_html_join("", "<div><b>{}</b>: {}</div>", _lines(shown)) or "-"
 
 

@@ -1,10 +1,12 @@
 """How much of a booking leaves this app, to whom, and on what record: the one way out for all use cases.
 
-Patients see what is theirs, the platform's admins all. Providers see clinical fields while the visit is theirs to make.
-Staff see them on one page of the admin, if they have the right to; what they do to a booking shows them none.
+Patients see what is theirs, the platform's admins all. Providers see clinical fields while the visit is theirs to make,
+a day after its end at the latest, and of its payment the method and the status. Staff see them on one page of the
+admin, if they have the right to; what they do to a booking shows them none.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec
 
 from booking_service.api.callers import Caller, Role
@@ -16,22 +18,28 @@ from patients.audit import Access, clinical_access_record, own_read_record
 
 P = ParamSpec("P")
 
+REPORTED_WITHIN = timedelta(days=1)
+
 
 def seen_by(actor: Caller, booking: Document) -> Document:
-    """The booking as `actor` may see it; changes and returns `booking`. What is clinical in it is on record then."""
-    booking = reading.shown(booking, terms.zone())
+    """The booking as `actor` may see it; changes `booking`. What is clinical in it is on record then."""
+    booking = _shown(actor, booking)
     if actor.is_patient:
         _note_own_read(actor)
         return booking
     if not _sees_clinical(actor, booking):
-        return _for_others(actor, booking)
+        return _for_others(booking)
     return opened_by(actor, booking)
 
 
 def entries_seen_by(actor: Caller, booking: Document, entries: list[Document]) -> list[Document]:
-    """The timeline as `actor` may see it: what people wrote in it may be clinical."""
-    hidden = actor.is_provider and not _sees_clinical(actor, booking)
-    return reading.entries_without_words(entries) if hidden else entries
+    """The timeline as `actor` may see it: what people wrote in it may be clinical, and is on record then."""
+    if actor.is_patient:
+        return entries
+    if not _sees_clinical(actor, booking):
+        return reading.entries_without_words(entries)
+    audit(actor, Access.READ, booking, reading.words_of({"timeline": entries}))
+    return entries
 
 
 def answered(actor: Caller, write: Callable[P, Document], /, *args: P.args, **kwargs: P.kwargs) -> Document:
@@ -47,13 +55,11 @@ def opened_by(actor: Caller, booking: Document) -> Document:
 
 def page_seen_by(actor: Caller, bookings: list[Document]) -> list[Document]:
     """A page of a list. Only patients see clinical fields there: providers open the visit for that."""
-    zone = terms.zone()
-    for booking in bookings:
-        reading.shown(booking, zone)
+    bookings = [_shown(actor, booking) for booking in bookings]
     if actor.is_patient:
         _note_own_read(actor)
         return bookings
-    return [_for_others(actor, booking) for booking in bookings]
+    return [_for_others(booking) for booking in bookings]
 
 
 def audit(actor: Caller, action: Access, booking: Mapping[str, Any], fields: Iterable[str]) -> None:
@@ -66,16 +72,28 @@ def audit_written(actor: Caller, booking: Mapping[str, Any], written: Collection
     audit(actor, Access.WRITE, booking, [name for name in reading.CLINICAL_FIELDS if name in written])
 
 
-def _for_others(actor: Caller, booking: Document) -> Document:
-    """Without what is clinical; for providers, whose visit it is not any more, without what people wrote either."""
-    bare = reading.without_clinical(booking)
-    return reading.without_words(bare) if actor.is_provider else bare
+def _shown(actor: Caller, booking: Document) -> Document:
+    booking = reading.shown(booking, terms.zone())
+    return reading.without_payment_details(booking) if actor.is_provider else booking
+
+
+def _for_others(booking: Document) -> Document:
+    """Without what is clinical, and without what people wrote."""
+    return reading.without_words(reading.without_clinical(booking))
 
 
 def _sees_clinical(actor: Caller, booking: Mapping[str, Any]) -> bool:
     if actor.is_provider:
-        return booking.get("serviceProvider") == actor.id and booking["status"] in OPEN
+        is_theirs = booking.get("serviceProvider") == actor.id and booking["status"] in OPEN
+        return is_theirs and not _is_long_over(booking)
     return actor.role is Role.ADMIN
+
+
+def _is_long_over(booking: Mapping[str, Any]) -> bool:
+    _, ends_at = reading.visit_times(booking, terms.zone())
+    if not isinstance(ends_at, datetime):
+        return False
+    return ends_at.replace(tzinfo=UTC) + REPORTED_WITHIN < datetime.now(UTC)  # as it is shown it has no zone
 
 
 def _note_own_read(actor: Caller) -> None:

@@ -90,6 +90,7 @@ class ChangedMeanwhile(Conflict):
 
     code = "CHANGED_MEANWHILE"
     message = "The booking was changed in the meantime. Read it again first."
+    retry_after = 1
 
 
 class RescheduleWindow(Unprocessable):

@@ -197,7 +197,7 @@ def _edited_fields(booking: Document, changes: Document, service: CatalogService
     if method != payment.get("method"):
         if payment.get("status") not in UNPAID:
             raise RulesViolated([FieldError("paymentMethod", "The visit is paid for.", "NOT_CHANGEABLE")])
-        fields["payment.method"] = method
+        fields |= {"payment.method": method, "payment.dueSince": moment()}
     starts_at, ends_at = reading.visit_times(booking, terms.zone())
     if changes.get("startsAt", starts_at) != starts_at:
         return {**fields, **terms.times_at(changes["startsAt"], service, changes.get("scheduledTime"))}

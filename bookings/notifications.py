@@ -14,7 +14,7 @@ from booking_service.djongo.transaction import run
 from bookings import repositories, signals
 from bookings.changing import moment, settable
 from bookings.exceptions import BookingNotFound
-from bookings.lifecycle import MOVABLE
+from bookings.lifecycle import FREEING, MOVABLE
 from bookings.signals import NotificationKind
 
 log = structlog.get_logger(__name__)
@@ -98,12 +98,20 @@ def _fixed_at(booking: Mapping[str, Any]) -> datetime:
     return fixed_at if isinstance(fixed_at, datetime) else booking["_id"].generation_time
 
 
-def reminder_is_current(*, booking_id: ObjectId, starts_at: datetime) -> bool:
-    """Whether a reminder that waited to be delivered is still true: not cancelled, not moved, not begun."""
+def notification_is_current(*, booking_id: ObjectId, kind: str, starts_at: datetime | None) -> bool:
+    """Whether a message that waited to be delivered is still true, of a visit at `starts_at` (None: nobody can say).
+
+    A cancellation is final. The others are overtaken when the visit is called off or moved, a reminder also when the
+    visit has begun.
+    """
+    if kind == NotificationKind.CANCELLATION:
+        return True
     booking = repositories.booking_load(booking_id, {})
-    if booking is None or booking["status"] not in MOVABLE:
+    if booking is None or booking.get("startsAt") != starts_at:
         return False
-    return bool(booking.get("startsAt") == starts_at and starts_at > moment())
+    if kind in NOTICE:
+        return booking["status"] in MOVABLE and starts_at is not None and starts_at > moment()
+    return booking["status"] not in FREEING
 
 
 def notification_recorded(

@@ -1,7 +1,8 @@
 """The money of a booking: an order to pay, what the payment service reports of it, and what goes back.
 
-`payment` is {method, status, attempt, order, transactionId, paidAmount, paidAt, balance}: PENDING, FAILED (can be tried
-again), PAID, REFUNDED. `refund` is {status, amount, reason, requestedAt ...}: REQUESTED, REFUNDED, or NEEDS_STAFF.
+`payment` is {method, status, attempt, order, transactionId, paidAmount, paidAt, balance, dueSince}: PENDING, FAILED
+(can be tried again), PAID, REFUNDED; `dueSince` is when a booking that was not to be paid online became one. `refund`
+is {status, amount, reason, requestedAt ...}: REQUESTED, REFUNDED, or NEEDS_STAFF.
 `payment.discrepancies` are what does not fit: `amount`, `at` of a transaction that paid what was not payable,
 `refundedAmount`, `refundedAt` once it was given back; these alone of one whose refund was told first, and of the
 booking's payment when another amount went back than was asked for or paid. KEPT of them are kept, those beyond are
@@ -11,6 +12,7 @@ Reports come in any order and any number of times. Each is one conditional updat
 the message's inbox row; a report that changes nothing sends no signal.
 """
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +25,7 @@ from booking_service.djongo.transaction import run, transactional
 from booking_service.partners import payments as payment_service
 from bookings import changing, repositories, services
 from bookings.changing import booking_of, deciding_on_what_is, moment
-from bookings.exceptions import AlreadyPaid, BookingNotFound, NotPayable, PaymentAmountMismatch
+from bookings.exceptions import AlreadyPaid, BookingNotFound, ChangedMeanwhile, NotPayable, PaymentAmountMismatch
 from bookings.lifecycle import FREEING, Status
 from bookings.reading import Document, decimal, payable_amount
 from patients import services as patients
@@ -34,27 +36,29 @@ KEPT = 50  # discrepancies, and failed transactions, that a booking keeps: it is
 
 
 # --- the order -------------------------------------------------------------------------------------------------------
-@deciding_on_what_is
 def payment_open(*, actor: Caller, booking_id: ObjectId) -> tuple[Document, bool]:
     """The order with which the patient can pay, and whether it is new. A still open order of the same amount is
     returned again; a failed payment or another amount makes a new one.
 
     Raises:
-        BookingNotFound, AlreadyPaid, NotPayable; PaymentServiceDown (503) when no order could be had.
+        BookingNotFound, AlreadyPaid, NotPayable; PaymentServiceDown (503) when no order could be had; ChangedMeanwhile
+        when the order is not the right one any more.
     """
     booking = booking_of(actor, booking_id)
     _check_payable(booking)
     if order := _open_order(booking):
         return _shown(booking, order), False
-    # No transaction is open here. The key says which order is meant, so parallel calls get the same one.
+    # No transaction is open here. The key says which order is meant, so parallel calls get the same one. It is asked
+    # for once, however often the booking is changed meanwhile.
+    key = _order_key(booking)
     opened = payment_service.order_open(
         booking_id=booking["_id"],
         patient_id=booking["patient"],
         amount=payable_amount(booking),
         currency=_currency(booking),
-        idempotency_key=_order_key(booking),
+        idempotency_key=key,
     )
-    return _keep_order(booking, _order(opened)), True
+    return _keep_order(actor=actor, booking_id=booking_id, key=key, order=_order(opened))
 
 
 def payment_get(*, actor: Caller, booking_id: ObjectId) -> Document:
@@ -82,10 +86,14 @@ def _open_order(booking: Mapping[str, Any]) -> Document | None:
 
 
 def _order_key(booking: Mapping[str, Any]) -> str:
-    """The same for the same attempt at the same amount; an order that ran out is followed by another."""
+    """The same for the same attempt at the same amount; an order that ran out is followed by another.
+
+    It becomes a header: of an id that the payment service made there is a digest in it, whatever characters that has.
+    """
     payment = booking.get("payment") or {}
     expired = (payment.get("order") or {}).get("orderId", "")
-    return f"{booking['_id']}:{payment.get('attempt', 1)}:{payable_amount(booking)}:{expired}"
+    after = expired and hashlib.sha256(expired.encode()).hexdigest()[:16]
+    return f"{booking['_id']}:{payment.get('attempt', 1)}:{payable_amount(booking)}:{after}"
 
 
 def _order(opened: payment_service.PaymentOrder) -> Document:
@@ -99,13 +107,23 @@ def _order(opened: payment_service.PaymentOrder) -> Document:
     return {**order, "expiresAt": opened.expires_at} if opened.expires_at else order
 
 
-def _keep_order(booking: Document, order: Document) -> Document:
-    """Note the order. Raises Outdated when the booking was paid, cancelled or re-priced while the partner worked."""
+@deciding_on_what_is
+def _keep_order(*, actor: Caller, booking_id: ObjectId, key: str, order: Document) -> tuple[Document, bool]:
+    """Note the order that was asked for with `key`, unless somebody was faster; what is shown, and whether it is new.
+
+    Raises what `payment_open` does when the booking was paid, cancelled or re-priced while the partner worked.
+    """
+    booking = booking_of(actor, booking_id)
+    _check_payable(booking)
+    if known := _open_order(booking):
+        return _shown(booking, known), False
+    if _order_key(booking) != key:
+        raise ChangedMeanwhile
     now = moment()
     fields: Document = {"payment.order": order, "payment.status": PENDING}
     if not (booking.get("payment") or {}).get("method"):
-        fields["payment.method"] = "ONLINE"
-    return _shown(changing.change(booking, fields=fields, now=now), order)
+        fields |= {"payment.method": "ONLINE", "payment.dueSince": now}
+    return _shown(changing.change(booking, fields=fields, now=now), order), True
 
 
 def _shown(booking: Mapping[str, Any], order: Document | None) -> Document:
@@ -182,18 +200,27 @@ def _refund_told_before(booking: Document, flag: Document, amount: Decimal) -> D
         raise PaymentAmountMismatch("It was flagged, and the money is back with the patient.")
     if decimal(flag["refundedAmount"]) != amount:
         return booking
-    others = [other for other in booking["payment"]["discrepancies"] if other is not flag]
-    fields = {"payment.discrepancies": others, "payment.needsStaff": bool(others)}
-    return _marked_refunded(booking, amount, flag["refundedAt"], fields)
+    return _marked_refunded(booking, amount, flag["refundedAt"], _explained(booking["payment"], flag))
+
+
+def _explained(payment: Mapping[str, Any], flag: Document) -> Document:
+    """What to set when a discrepancy turned out to be none."""
+    others = [other for other in payment["discrepancies"] if other is not flag]
+    return {
+        "payment.discrepancies": others,
+        "payment.needsStaff": bool(others or payment.get("moreDiscrepancies")),
+    }
 
 
 def _marked_paid(
     booking: Document, transaction_id: str, amount: Decimal, method: str | None, paid_at: datetime
 ) -> Document:
     now = moment()
-    already_refunded = (booking.get("payment") or {}).get("status") == REFUNDED
+    before = booking.get("payment") or {}
+    flag = _discrepancy(before, transaction_id)
     fields: Document = {
-        "payment.status": REFUNDED if already_refunded else PAID,
+        **(_explained(before, flag) if "at" in flag else {}),
+        "payment.status": REFUNDED if before.get("status") == REFUNDED else PAID,
         "payment.transactionId": transaction_id,
         "payment.paidAmount": Decimal128(amount),
         "payment.paidAt": paid_at,

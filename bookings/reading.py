@@ -13,7 +13,7 @@ from bookings import scheduling
 
 Document = dict[str, Any]
 
-# What only those may see who care for the patient.
+# What only those may see who care for the patient, of what this service and the monolith write.
 CLINICAL_FIELDS = (
     "serviceDetails",
     "patientCondition",
@@ -21,15 +21,27 @@ CLINICAL_FIELDS = (
     "specialRequirements",
     "actualService",
     "equipmentRequired",
+    "messages",
 )
 # Where else people write in words of their own.
 WORDS = {"cancellation": {"reason"}, "noShow": {"reason"}, "rating": {"review"}}
 # Bookkeeping that is nobody's business but ours.
 INTERNAL_FIELDS = ("claims", "timeline", "__v", "reminders", "monolith")
+# What says nothing of why somebody is cared for. A field that is not here, whoever wrote it, counts as clinical.
+PLAIN_FIELDS = frozenset(
+    {
+        *("_id", "patient", "serviceProvider", "serviceType", "serviceLocation", "patientDetails", "status", "version"),
+        *("scheduledDate", "scheduledTime", "startsAt", "endsAt", "estimatedDuration", "rescheduleCount"),
+        *("isPackage", "packageDetails", "isRecurring", "recurrencePattern", "recurringDates"),
+        *("pricing", "payment", "refund", "cancellation", "noShow", "rating", "notifications"),
+        *("statusTimestamps", "createdAt", "updatedAt", *INTERNAL_FIELDS),
+    }
+)
 
 # The monolith's default, for documents that do not say how long the visit is.
 DEFAULT_MINUTES = 60
 NOTHING = Decimal(0)
+MORE_THAN_ANY_PRICE = 1e15
 _PAISE = Decimal("0.01")
 _STAMPS = {
     "requestedAt": "REQUESTED",
@@ -58,35 +70,36 @@ def shown(booking: Document, zone: ZoneInfo) -> Document:
     return booking
 
 
-def without_clinical(booking: Document) -> Document:
-    """Changes and returns `booking`: nothing in it says why somebody is cared for."""
-    for name in CLINICAL_FIELDS:
-        booking.pop(name, None)
-    return booking
+def without_clinical(booking: Mapping[str, Any]) -> Document:
+    """`booking` without anything that says, or may say, why somebody is cared for."""
+    return {name: value for name, value in booking.items() if name in PLAIN_FIELDS}
+
+
+def without_payment_details(booking: Document) -> Document:
+    """`booking` with what a provider has to know of its payment: whether, and how, it is still to be paid."""
+    payment = booking.get("payment")
+    if not isinstance(payment, Mapping):
+        return booking
+    return {**booking, "payment": {name: payment[name] for name in ("method", "status") if name in payment}}
 
 
 def without_words(booking: Mapping[str, Any]) -> Document:
-    """`booking` and its timeline without what people wrote: a reason or a review may say why somebody is cared for.
-
-    The codes that this service gives as reasons stay.
-    """
+    """`booking` without what people wrote: a reason or a review may say why somebody is cared for."""
     bare = dict(booking)
     for name, words in WORDS.items():
         if isinstance(bare.get(name), Mapping):
             bare[name] = {key: value for key, value in bare[name].items() if key not in words}
-    if "timeline" in bare:
-        bare["timeline"] = entries_without_words(bare["timeline"])
     return bare
 
 
 def entries_without_words(entries: Iterable[Document]) -> list[Document]:
-    """A timeline without the reasons that people gave."""
+    """A timeline without the reasons that people gave; the codes that this service gives as reasons stay."""
     return [entry if entry.get("role") == Role.SYSTEM else {**entry, "reason": ""} for entry in entries]
 
 
 def clinical_fields_of(booking: Mapping[str, Any]) -> list[str]:
-    """The names of the clinical fields that `booking` has."""
-    return [name for name in CLINICAL_FIELDS if booking.get(name)]
+    """The names of the fields of `booking` that are or may be clinical, without those that say nothing."""
+    return [name for name, value in booking.items() if value and name not in PLAIN_FIELDS]
 
 
 def words_of(booking: Mapping[str, Any]) -> list[str]:
@@ -143,13 +156,19 @@ def without_login(entry: Mapping[str, Any]) -> Document:
 
 
 def paid_amount(booking: Mapping[str, Any]) -> Decimal:
-    """What was actually paid, in rupees; the monolith noted only that it was paid."""
+    """What was actually paid and has not gone back, in rupees; the monolith noted only that it was paid."""
     payment = booking.get("payment") or {}
     if payment.get("status") != "PAID":
-        return Decimal(0)
-    if payment.get("paidAmount") is not None:
-        return decimal(payment["paidAmount"])
-    return payable_amount(booking)
+        return NOTHING
+    paid = payable_amount(booking) if payment.get("paidAmount") is None else decimal(payment["paidAmount"])
+    return max(paid - _gone_back(payment), NOTHING)
+
+
+def _gone_back(payment: Mapping[str, Any]) -> Decimal:
+    """How much of the booking's payment went back though nobody had asked for it."""
+    own = ("", payment.get("transactionId"))
+    notes = payment.get("discrepancies") or ()
+    return sum((decimal(note.get("refundedAmount")) for note in notes if note["transactionId"] in own), NOTHING)
 
 
 def payable_amount(booking: Mapping[str, Any]) -> Decimal:
@@ -165,7 +184,11 @@ def decimal(value: Any) -> Decimal:
 
 
 def _exact(lines: Any) -> Any:
-    """The monolith's floats as money; other lines as they are."""
+    """The monolith's floats as money; other lines as they are, and what is a float and no price."""
     if not isinstance(lines, dict):
         return lines
-    return {name: decimal(value) if isinstance(value, float) else value for name, value in lines.items()}
+    return {name: decimal(value) if _is_price(value) else value for name, value in lines.items()}
+
+
+def _is_price(value: Any) -> bool:
+    return isinstance(value, float) and abs(value) < MORE_THAN_ANY_PRICE  # which infinity and "not a number" are not

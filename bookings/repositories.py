@@ -136,8 +136,8 @@ def bookings_unassigned(
 def bookings_unpaid(
     statuses: Iterable[str], *, created_until: datetime, limit: int, besides: Collection[ObjectId] = ()
 ) -> list[ObjectId]:
-    """Bookings in `statuses` to be paid online that nobody has paid since `created_until`, without those of `besides`
-    and those with money that does not fit and was not given back."""
+    """Bookings in `statuses` to be paid online that nobody has paid since `created_until`, without those of `besides`,
+    those with money that does not fit and was not given back, and those that became payable or got an order later."""
     not_given_back = {"amount": {"$gt": 0}, "refundedAt": None}
     query = {
         "_id": {"$nin": list(besides)},
@@ -145,6 +145,8 @@ def bookings_unpaid(
         "createdAt": {"$lte": created_until},
         "payment.method": "ONLINE",
         "payment.status": {"$in": ["PENDING", "FAILED"]},
+        "payment.dueSince": {"$not": {"$gt": created_until}},
+        "payment.order.openedAt": {"$not": {"$gt": created_until}},
         "payment.discrepancies": {"$not": {"$elemMatch": not_given_back}},
         "payment.moreDiscrepancies": None,
     }
@@ -215,7 +217,7 @@ def cells_full(resources: Iterable[str], cells: Iterable[range]) -> set[int]:
         [
             {"$match": {"$or": ranges}},
             {"$group": {"_id": {"$last": {"$split": ["$_id", ":"]}}, "seats": {"$sum": 1}}},
-            {"$match": {"seats": len(seats)}},
+            {"$match": {"seats": len(seats), "_id": {"$regex": "^[0-9]+$"}}},
         ]
     )
     return {int(row["_id"]) for row in found}
@@ -223,7 +225,8 @@ def cells_full(resources: Iterable[str], cells: Iterable[range]) -> set[int]:
 
 def seat_changes(places: Collection[str], since: datetime) -> list[Document]:
     """What was taken or given back at `places` (of `seat_place`) since then, `{_id, place, first, last}` each."""
-    query = {"place": {"$in": list(places)}, "at": {"$gte": since}}
+    a_number = {"$type": "int"}  # what a hand wrote otherwise is nobody's change
+    query = {"place": {"$in": list(places)}, "at": {"$gte": since}, "first": a_number, "last": a_number}
     return list(SeatChange.objects.mongo_find(query, {"at": 0}))
 
 
@@ -247,13 +250,14 @@ def claim_holders(booking_ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
 
 
 def claims_by_booking(batch: int) -> Iterator[dict[ObjectId, list[str]]]:
-    """All claims in batches of about `batch`, by the booking that holds them."""
+    """All claims in batches of about `batch`, by the booking that holds them; those that name none by their own ids."""
     last = ""
     while rows := list(SlotClaim.objects.mongo_find({"_id": {"$gt": last}}, sort=[("_id", 1)], limit=batch)):
         last = rows[-1]["_id"]
         held: dict[ObjectId, list[str]] = {}
         for row in rows:
-            held.setdefault(row["booking"], []).append(row["_id"])
+            booking_id = row.get("booking")
+            held.setdefault(booking_id if isinstance(booking_id, ObjectId) else row["_id"], []).append(row["_id"])
         yield held
 
 

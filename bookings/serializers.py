@@ -30,6 +30,7 @@ REASON = 500
 NOT_A_TIME = "Give a time such as 9:05, 14:30 or 02:30 PM."
 NOT_A_DATE = "Give a date as YYYY-MM-DD."
 NO_TIME = "Give scheduledDate and scheduledTime, or startsAt."
+GIVEN_TWICE = "Give it by one of its two names."
 TWO_TIMES = "startsAt is not the time that scheduledDate and scheduledTime mean."
 
 
@@ -263,9 +264,14 @@ _REPORT_NAMES = {
 
 
 def service_report(body: Any) -> dict[str, Any]:
-    """The report of a completion: the body itself or its `serviceReport`, in the monolith's or the short names."""
+    """The report of a completion: the body itself or its `serviceReport`, in the monolith's or the short names.
+
+    Raises ValidationError, also for a field that is there by both of its names.
+    """
     report = body.get("serviceReport", body) if isinstance(body, Mapping) and len(body) == 1 else body
     if isinstance(report, Mapping):
+        if twice := [name for name, stored in _REPORT_NAMES.items() if name in report and stored in report]:
+            raise ValidationError(dict.fromkeys(twice, GIVEN_TWICE), "ambiguous")
         report = {_REPORT_NAMES.get(name, name): value for name, value in report.items()}
     return ReportInput.parse(report)
 

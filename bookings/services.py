@@ -173,7 +173,8 @@ def _page(actor: Caller, wanted: BookingFilter, order: str, page: Page) -> tuple
 def booking_timeline(*, actor: Caller, booking_id: ObjectId) -> list[Document]:
     """Every change of the booking: from, to, actor, role, at, reason, requestId. Raises BookingNotFound.
 
-    Only the office sees by which login one of its own did it, and providers no reasons once the visit is over.
+    Only the office sees by which login one of its own did it. What people gave as reasons is audited when an admin or
+    the provider reads it; providers do not once the visit is over, and staff read it by `booking_open` alone.
     """
     booking = booking_of(actor, booking_id)
     entries = disclosure.entries_seen_by(actor, booking, reading.timeline_of(booking))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -62,14 +62,20 @@ def sweep_unassigned() -> Swept:
 
 
 def sweep_unpaid() -> Swept:
-    """Bookings to be paid online that were not, for UNPAID_MINUTES: CANCELLED by SYSTEM, their time is free again."""
+    """Bookings to be paid online that were not, for UNPAID_MINUTES: CANCELLED by SYSTEM, their time is free again.
+
+    That time begins when the booking is made, when it becomes one to pay online, and when an order is opened.
+    """
     waited = timedelta(minutes=settings.UNPAID_MINUTES)
 
     def due(besides: list[ObjectId]) -> list[ObjectId]:
         return repositories.bookings_unpaid(UNPAID, created_until=moment() - waited, limit=BATCH, besides=besides)
 
+    def is_safe(booking: dict[str, Any]) -> bool:
+        return _brought_money(booking) or _began_to_pay(booking, moment() - waited)
+
     def cancel(booking_id: ObjectId) -> int:
-        services.booking_cancel(actor=SYSTEM, booking_id=booking_id, reason=NOT_PAID, unless=_brought_money)
+        services.booking_cancel(actor=SYSTEM, booking_id=booking_id, reason=NOT_PAID, unless=is_safe)
         return 1
 
     return _sweep(due, cancel)
@@ -79,6 +85,13 @@ def _brought_money(booking: dict[str, Any]) -> bool:
     """Whether it was paid, or paid with another amount that was not given back: that is for staff."""
     payment = booking.get("payment") or {}
     return payment.get("status") not in ("PENDING", "FAILED") or discrepancies_held(payment)
+
+
+def _began_to_pay(booking: dict[str, Any], since: datetime) -> bool:
+    """Whether it became one to pay online, or got its order, after `since`."""
+    payment = booking.get("payment") or {}
+    times = (payment.get("dueSince"), (payment.get("order") or {}).get("openedAt"))
+    return any(isinstance(at, datetime) and at > since for at in times)
 
 
 def _sweep(due: Callable[[list[ObjectId]], list[ObjectId]], change: Callable[[ObjectId], int]) -> Swept:
@@ -101,6 +114,8 @@ def sweep_orphaned_claims() -> Swept:
 
 
 def _freed(held: dict[ObjectId, list[str]], holders: dict[ObjectId, dict[str, Any]], booking_id: ObjectId) -> int:
+    if not isinstance(booking_id, ObjectId):
+        raise TypeError("A claim that names no booking is for staff to look at.")
     claims = held[booking_id]
     return run(_free_orphans, booking_id, claims) if _orphans(claims, holders.get(booking_id)) else 0
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
@@ -42,13 +43,12 @@ Row = dict[str, Any]
 Facts = Mapping[str, Any]
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 3600.0
-CALLS_EACH = 4  # rows claimed for each thread; a call takes five seconds at most, a lease is far longer
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=60)  # a call takes five seconds at most
 
 
 # --- the calls -----------------------------------------------------------------------------------------------------
 def send_notification(facts: Facts, key: str) -> None:
-    """Tell the patient by the channels they want. Who wants none is told nothing; what is over reminds nobody."""
+    """Tell the patient by the channels they want. Who wants none is told nothing, and nobody what is overtaken."""
     contact = patients.patient_contact(ObjectId(facts["patientId"]))
     wanted = contact.preferences.get("notificationChannels") or {}
     channels = [name.upper() for name, is_wanted in wanted.items() if is_wanted]
@@ -64,11 +64,13 @@ def send_notification(facts: Facts, key: str) -> None:
 
 
 def is_current(facts: Facts) -> bool:
-    """Whether a message that may have waited is still true. Only reminders age: the others say what has happened."""
-    if not facts["kind"].startswith("REMINDER"):
-        return True
-    starts_at = datetime.fromisoformat(facts["startsAt"])
-    return booking_notifications.reminder_is_current(booking_id=ObjectId(facts["bookingId"]), starts_at=starts_at)
+    """Whether a message that may have waited is still true: those of a booking come in any order."""
+    starts_at = facts.get("startsAt")
+    return booking_notifications.notification_is_current(
+        booking_id=ObjectId(facts["bookingId"]),
+        kind=facts["kind"],
+        starts_at=datetime.fromisoformat(starts_at) if starts_at else None,
+    )
 
 
 def request_refund(facts: Facts, key: str) -> None:
@@ -96,6 +98,7 @@ class Call:
     give_up: Callable[[Facts, str], None]
 
 
+# A row of another type is left to the release that knows it.
 CALLS: dict[str, Call] = {
     SEND_NOTIFICATION: Call(send_notification, nothing_more),
     REQUEST_REFUND: Call(request_refund, refund_failed),
@@ -118,8 +121,13 @@ def deliver(row: Row) -> str:
         django.db.DatabaseError: the row comes back when its lease ends, with the same key.
     """
     bind_request_id(row["correlationId"])
-    facts, call = json.loads(bytes(row["body"]), parse_float=Decimal), CALLS[row["type"]]
-    outcome = attempt(row, facts, call)
+    call = CALLS[row["type"]]
+    try:
+        facts = json.loads(bytes(row["body"]), parse_float=Decimal)
+    except Exception as error:  # noqa: BLE001 - whatever is odd in the body, the other rows must not wait for it
+        outcome = give_up(row, {}, call, f"unreadable: {type(error).__name__}")
+    else:
+        outcome = attempt(row, facts, call)
     metrics.EVENTS_DELIVERED.labels(row["type"], outcome).inc()
     return outcome
 
@@ -171,11 +179,14 @@ def give_up(row: Row, facts: Facts, call: Call, reason: str) -> str:
 
 # --- the lane ------------------------------------------------------------------------------------------------------
 class PartnerLane:
-    """Makes due calls, a few at a time."""
+    """Makes due calls, a few of each type at a time: a partner that is slow holds up no calls to another.
+
+    A call that becomes due meanwhile waits for one call at most.
+    """
 
     def __enter__(self) -> PartnerLane:
         self._threads = settings.EVENTS_PARTNER_THREADS
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="partner-call")
+        self._pool = ThreadPoolExecutor(self._threads * len(CALLS), thread_name_prefix="partner-call")
         return self
 
     def __exit__(
@@ -185,5 +196,5 @@ class PartnerLane:
 
     def step(self) -> int:
         """Make the calls that are due; returns how many rows were claimed."""
-        rows = outbox_claim(Lane.PARTNER, limit=self._threads * CALLS_EACH, lease=LEASE)
-        return len(list(self._pool.map(deliver, rows)))
+        claims = [outbox_claim(Lane.PARTNER, limit=self._threads, lease=LEASE, type=type) for type in CALLS]
+        return len(list(self._pool.map(deliver, chain.from_iterable(claims))))

@@ -27,8 +27,7 @@ class Lane(StrEnum):
 
 
 class Status(StrEnum):
-    """WAITING until known to have arrived; DEAD when a partner was asked often enough, or when no message can
-    be made of the row."""
+    """WAITING until known to have arrived; DEAD when a partner was asked often enough, or when the row is odd."""
 
     WAITING = "WAITING"
     SENT = "SENT"
@@ -67,6 +66,7 @@ class OutboxEvent(Document):
         verbose_name = "outbox event"
         indexes = [
             DocumentIndex("lane", "dueAt", "_id", name="outbox_due", where={"status": "WAITING"}),
+            DocumentIndex("type", "dueAt", "_id", name="outbox_calls", where={"status": "WAITING", "lane": "PARTNER"}),
             DocumentIndex(
                 "aggregateId", "aggregateVersion", "position", name="outbox_heads", where={"status": "WAITING"}
             ),

@@ -18,6 +18,7 @@ from itertools import count
 from time import sleep
 from typing import Any
 
+import structlog
 from bson import ObjectId
 from django.db import IntegrityError, connection
 from pymongo import UpdateOne, WriteConcern
@@ -29,6 +30,8 @@ from booking_service.djongo.transaction import in_transaction
 
 from .exceptions import AlreadyDoneError, OutsideTransactionError
 from .models import AT_ONCE, InboxMessage, Lane, OutboxEvent, Status
+
+log = structlog.get_logger(__name__)
 
 Row = dict[str, Any]
 
@@ -42,6 +45,17 @@ _MAJORITY = ReadConcern("majority")
 # A claim that a crash takes back costs a second copy at most, so it does not wait for the disk.
 _QUICK = WriteConcern(w=1)
 _WAITING = Status.WAITING.value
+# What publishers rely on in any row, whoever wrote it.
+_SHAPE = {
+    "_id": ObjectId,
+    "lane": str,
+    "type": str,
+    "aggregateId": str,
+    "body": bytes,
+    "correlationId": str,
+    "dueAt": datetime,
+    "attempts": int,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +106,22 @@ def _document(event: NewEvent, correlation_id: str, at: datetime) -> Row:
 
 
 # --- claiming ------------------------------------------------------------------------------------------------------
-def outbox_claim(lane: Lane, *, limit: int, lease: timedelta) -> list[Row]:
+def outbox_claim(lane: Lane, *, limit: int, lease: timedelta, type: str = "") -> list[Row]:
     """Take up to `limit` due rows for `lease`; nobody else takes them until it ends.
 
     In the broker lane these are heads: first unsent rows of different aggregates. In the partner lane order does not
-    matter. Each row carries its claim in `leaseOwner`.
+    matter, and they are of one `type`. Each row carries its claim in `leaseOwner`, and has the shape of `_document`:
+    one that has not is dead.
     """
     now = datetime.now(UTC)
     with translated_errors():
         for attempt in range(CLAIM_ATTEMPTS):
-            rows = _claimable(lane, now, limit)
+            rows = _heads(now, limit) if lane is Lane.BROKER else _due(lane, now, limit, type=type)
             claimed = _leased(rows, now, now + lease) if rows else []
             if claimed or not rows:
                 return claimed
             sleep(random.uniform(0, CLAIM_PAUSE * 2**attempt))  # noqa: S311 - somebody else was quicker; spread out
         return []
-
-
-def _claimable(lane: Lane, now: datetime, limit: int) -> list[Row]:
-    return _heads(now, limit) if lane is Lane.BROKER else _due(lane, now, limit)
 
 
 def _heads(now: datetime, limit: int) -> list[Row]:
@@ -131,20 +142,34 @@ def _heads(now: datetime, limit: int) -> list[Row]:
         looked_at += aggregates
 
 
-def _due(lane: Lane, now: datetime, limit: int, *, not_of: Sequence[str] = ()) -> list[Row]:
+def _due(lane: Lane, now: datetime, limit: int, *, type: str = "", not_of: Sequence[str] = ()) -> list[Row]:
     due: Row = {"status": _WAITING, "lane": lane.value, "dueAt": {"$lte": now}}
+    if type:
+        due["type"] = type
     if not_of:
         due["aggregateId"] = {"$nin": not_of}
-    return list(_committed().find(due).sort([("dueAt", 1), ("_id", 1)]).limit(limit))
+    return _sound(_committed().find(due).sort([("dueAt", 1), ("_id", 1)]).limit(limit))
 
 
 def _first_unsent(aggregates: Sequence[str]) -> list[Row]:
     """The first unsent row of each aggregate, due or not."""
     unsent = _committed().find({"status": _WAITING, "lane": Lane.BROKER.value, "aggregateId": {"$in": aggregates}})
     first: dict[str, Row] = {}
-    for row in unsent.sort([("aggregateId", 1), ("aggregateVersion", 1), ("position", 1)]):
+    for row in _sound(unsent.sort([("aggregateId", 1), ("aggregateVersion", 1), ("position", 1)])):
         first.setdefault(row["aggregateId"], row)
     return list(first.values())
+
+
+def _sound(rows: Iterable[Row]) -> list[Row]:
+    """`rows` without those that a hand or a mistake made odd: these are dead, as the others must not wait for them."""
+    sound = []
+    for row in rows:
+        odd = [name for name, kind in _SHAPE.items() if not isinstance(row.get(name), kind)]
+        if not odd:
+            sound.append(row)
+        elif outbox_dead(row, error=f"odd: {', '.join(odd)}"):
+            log.error("outbox_row_odd", event_id=str(row["_id"]), odd=odd)
+    return sound
 
 
 def _wait_behind(heads: Sequence[Row], now: datetime) -> None:
@@ -153,7 +178,7 @@ def _wait_behind(heads: Sequence[Row], now: datetime) -> None:
     Rows behind one that a publisher has in hand stay due: it goes any moment.
     """
     for head in heads:
-        if head["leaseOwner"] is None:
+        if head.get("leaseOwner") is None:
             behind = {"aggregateId": head["aggregateId"], "lane": head["lane"], "status": _WAITING}
             _collection().update_many({**behind, "dueAt": {"$lte": now}}, {"$set": {"dueAt": head["dueAt"]}})
 
@@ -201,7 +226,7 @@ def outbox_postpone(due: Mapping[ObjectId, datetime], *, owner: str, error: str)
 def outbox_dead(row: Row, *, error: str) -> bool:
     """Nobody will be asked again for this row. Joins the caller's transaction; False when it is no longer ours."""
     result = OutboxEvent.objects.mongo_update_one(
-        {"_id": row["_id"], "status": _WAITING, "leaseOwner": row["leaseOwner"]},
+        {"_id": row["_id"], "status": _WAITING, "leaseOwner": row.get("leaseOwner")},
         {"$set": {"status": Status.DEAD.value, "leaseOwner": None, "lastError": error[:500]}},
     )
     return bool(result.modified_count)
@@ -216,8 +241,8 @@ def outbox_retry(event_ids: Sequence[ObjectId]) -> int:
 
 # --- watching ------------------------------------------------------------------------------------------------------
 def outbox_changes(*, wait: timedelta) -> Iterator[Lane | None]:
-    """The lane of each row as it is committed, for as long as the change stream lives; None when it has just opened and
-    whenever nothing came for `wait`.
+    """The lane of each row as it is committed, for as long as the change stream lives; None when it has just opened,
+    for a row in no lane of ours, and whenever nothing came for `wait`.
 
     Raises:
         django.db.OperationalError: MongoDB is gone; rows may have been missed.
@@ -227,8 +252,9 @@ def outbox_changes(*, wait: timedelta) -> Iterator[Lane | None]:
     with translated_errors(), _collection().watch(pipeline, max_await_time_ms=milliseconds) as stream:
         yield None
         while stream.alive:
-            change = stream.try_next()
-            yield Lane(change["fullDocument"]["lane"]) if change else None
+            change = stream.try_next() or {}
+            written = change.get("fullDocument", {}).get("lane")
+            yield next((lane for lane in Lane if lane == written), None)
 
 
 @dataclass(frozen=True, slots=True)

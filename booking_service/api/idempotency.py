@@ -21,16 +21,13 @@ from rest_framework.request import Request
 
 from booking_service.api.callers import Caller
 from booking_service.api.envelope import error_response
-from booking_service.api.errors import Conflict, FieldError, InvalidInput, Unprocessable
+from booking_service.api.errors import Conflict, FieldError, InvalidInput, ServiceError, Unprocessable
 from booking_service.api.exception_handler import translated
 from booking_service.api.repositories import Answer, Claim, Known, answer_store, claim_release, request_claim
 from booking_service.djongo.transaction import run
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-# The answer says "not now" rather than "no": asking again with the same key must reach the view.
-NOT_STORED = frozenset({401, 429})
-
 logger = logging.getLogger(__name__)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -123,13 +120,20 @@ def _settle(claim: Claim, failure: Exception) -> None:
     """Store a refusal, release the key after anything else."""
     refusal = translated(failure)
     try:
-        if refusal is None or refusal.status >= 500 or refusal.status in NOT_STORED:
+        if isinstance(refusal, RequestInProgress):
+            return  # somebody else has the key
+        if refusal is None or _says_not_now(refusal):
             claim_release(claim=claim)
-        elif not isinstance(refusal, RequestInProgress):
+        else:
             answer_store(claim=claim, answer=_answer(error_response(refusal)))
     except DatabaseError:
         # The lease settles it, and the caller has to hear of the first failure.
         logger.warning("an idempotency key stays claimed until its lease ends", exc_info=True)
+
+
+def _says_not_now(refusal: ServiceError) -> bool:
+    """Whether the refusal is no "no": asking again with the same key must reach the view."""
+    return refusal.status >= 500 or refusal.status == 401 or refusal.retry_after is not None
 
 
 def _answer(response: HttpResponse) -> Answer:

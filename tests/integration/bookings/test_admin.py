@@ -60,6 +60,16 @@ def test_staff_read_a_booking_and_that_is_audited(staff, booking, documents):
     assert {(line["actorName"], line["action"]) for line in lines} == {("", "WRITE"), ("boss", "READ")}
 
 
+def test_staff_read_what_nobody_foresaw_among_the_care_and_that_is_audited(staff, reader, booking, documents):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"nurseNotes": "Afraid of needles"}})
+
+    assert "needles" not in reader.get(f"{LIST}{booking['_id']}/change/").content.decode()
+    assert "needles" in staff.get(f"{LIST}{booking['_id']}/change/").content.decode()
+
+    (line,) = documents("clinicalaccess").find({"objectId": str(booking["_id"]), "action": "READ"})
+    assert (line["actorName"], line["fields"]) == ("boss", ["nurseNotes", "serviceDetails"])
+
+
 def test_staff_without_the_right_see_nothing_clinical_and_leave_no_line(reader, booking, asha, nurse, admin, documents):
     visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
     visits.booking_decline(actor=nurse, booking_id=booking["_id"], reason="Allergic to cats")

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from bookings import moving, notifications, services
 from bookings.exceptions import BookingNotFound
-from bookings.notifications import UnknownNotification, reminder_is_current
+from bookings.notifications import UnknownNotification, notification_is_current
 from tests.factories import booking_made, tomorrow
 from tests.integration.bookings.parallel import in_parallel
 
@@ -147,10 +147,32 @@ def test_a_reminder_that_waited_is_checked_before_it_is_delivered(asha, booking,
     booking_id = booking["_id"]
     at(VISIT - hours * HOUR)
 
-    assert reminder_is_current(booking_id=booking_id, starts_at=VISIT) is (hours > 0)
-    assert not reminder_is_current(booking_id=booking_id, starts_at=VISIT + HOUR)
+    assert notification_is_current(booking_id=booking_id, kind="REMINDER_2H", starts_at=VISIT) is (hours > 0)
+    assert not notification_is_current(booking_id=booking_id, kind="REMINDER_2H", starts_at=VISIT + HOUR)
     services.booking_cancel(actor=asha, booking_id=booking_id)
-    assert not reminder_is_current(booking_id=booking_id, starts_at=VISIT)
+    assert not notification_is_current(booking_id=booking_id, kind="REMINDER_2H", starts_at=VISIT)
+
+
+@pytest.mark.parametrize("kind", ["CONFIRMATION", "ASSIGNMENT", "RESCHEDULE"])
+def test_what_waited_is_told_unless_the_visit_was_moved_or_called_off(asha, booking, kind):
+    def is_current(starts_at, kind=kind):
+        return notification_is_current(booking_id=booking["_id"], kind=kind, starts_at=starts_at)
+
+    assert is_current(VISIT)
+    moving.booking_reschedule(actor=asha, booking_id=booking["_id"], starts_at=VISIT + HOUR)
+    assert not is_current(VISIT)
+    assert is_current(VISIT + HOUR)
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    assert not is_current(VISIT + HOUR)
+    assert is_current(VISIT, kind="CANCELLATION")
+    assert not notification_is_current(booking_id=ObjectId(), kind=kind, starts_at=VISIT)
+
+
+def test_what_waited_about_a_visit_without_a_time_is_told(booking, documents):
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$unset": {"startsAt": 1}})
+
+    assert notification_is_current(booking_id=booking["_id"], kind="ASSIGNMENT", starts_at=None)
+    assert not notification_is_current(booking_id=booking["_id"], kind="REMINDER_2H", starts_at=None)
 
 
 def test_it_notes_what_became_of_a_notification(asha, booking):

@@ -1,7 +1,7 @@
 """bookings.occupancy: which cells of a service in a city are full, whoever booked them."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -67,6 +67,19 @@ def test_it_is_right_after_each_booking_cancellation_and_move(place: Place) -> N
     with transaction.atomic():
         slot_guard.give_back(second["_id"], slot_guard.claims_of(loaded))
     assert seen() == [set(), set()]
+
+
+def test_odd_changes_and_claims_take_the_slots_of_nobody(place: Place) -> None:
+    book()
+    book()
+    rows, cell = connection.database["seatchanges"], min(half_hour())  # type: ignore[attr-defined]
+    name = rows.find_one({})["place"]
+    now = datetime.now(UTC)
+    rows.insert_many([{"place": name, "at": now, "last": 1, **odd} for odd in ({}, {"first": "x"}, {"first": 1.5})])
+    claims = [{"_id": f"{seat}:{cell}x", "expiresAt": now + timedelta(days=1)} for seat in place.seats()]
+    connection.database["slotclaims"].insert_many(claims)  # type: ignore[attr-defined]
+
+    assert full(Occupancy(), place) == half_hour()
 
 
 def test_it_does_not_show_what_is_not_committed(place: Place) -> None:

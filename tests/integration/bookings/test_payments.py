@@ -25,18 +25,21 @@ class PaymentService:
 
     def __init__(self) -> None:
         self.orders: dict[str, PaymentOrder] = {}
+        self.calls = 0
         self.is_down = False
         self.while_working = lambda: None
         self.expires_at = None
+        self.order_id = "order-{}"
 
     def order_open(self, *, booking_id, patient_id, amount, currency, idempotency_key):
         assert not in_transaction(), "a transaction is held open while another service works"
         if self.is_down:
             raise PaymentServiceDown
+        self.calls += 1
         self.while_working()
         number = len(self.orders) + 1
         order = PaymentOrder(
-            f"order-{number}",
+            self.order_id.format(number),
             booking_id,
             amount,
             currency,
@@ -131,6 +134,21 @@ def test_an_order_that_ran_out_is_followed_by_a_new_one(post, payment_service, a
     assert post().body["data"]["orderId"] == "order-2"
 
 
+def test_an_order_that_ran_out_is_followed_by_a_new_one_whatever_its_id(post, payment_service, at):
+    payment_service.expires_at = datetime.now(UTC) + timedelta(minutes=15)
+    payment_service.order_id = "注文\r\n" * 90 + "{}"
+    post()
+    at(datetime.now(UTC) + timedelta(minutes=16))
+
+    assert post().status_code == 201
+
+    first, second = payment_service.orders
+    assert first != second
+    assert second.isascii()
+    assert second.isprintable()
+    assert len(second) < 100
+
+
 def test_parallel_calls_open_one_order(asha, booking, payment_service):
     results = in_parallel([lambda: payments.payment_open(actor=asha, booking_id=booking["_id"])] * 10)
 
@@ -205,6 +223,40 @@ def test_what_happened_while_the_order_was_opened_counts(asha, booking, payment_
         payments.payment_open(actor=asha, booking_id=booking["_id"])
 
     assert "order" not in kept()["payment"]
+
+
+def test_a_booking_that_is_changed_while_the_order_is_opened_gets_it_all_the_same(
+    booking, post, payment_service, kept, monkeypatch
+):
+    read, words = payments.booking_of, iter("abc")
+
+    def changed_after_the_read(actor, booking_id):
+        found = read(actor, booking_id)
+        if payment_service.calls and (word := next(words, None)):
+            moving.booking_update(actor=actor, booking_id=booking_id, changes={"specialRequirements": word})
+        return found
+
+    monkeypatch.setattr(payments, "booking_of", changed_after_the_read)
+
+    assert post().status_code == 201
+
+    assert payment_service.calls == 1
+    assert kept()["payment"]["order"]["orderId"] == "order-1"
+    assert kept()["specialRequirements"] == "c"
+
+
+def test_an_order_that_is_not_the_right_one_any_more_is_asked_for_again_with_the_same_key(
+    booking, post, payment_service, kept
+):
+    payment_service.while_working = lambda: payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-0")
+    refused = post(Idempotency_Key="pay")
+    payment_service.while_working = lambda: None
+
+    opened = post(Idempotency_Key="pay")
+
+    assert (refused.status_code, refused.body["code"], payment_service.calls) == (409, "CHANGED_MEANWHILE", 2)
+    assert (opened.status_code, opened.body["data"]["orderId"]) == (201, "order-2")
+    assert kept()["payment"]["order"]["orderId"] == "order-2"
 
 
 # --- completed -------------------------------------------------------------------------------------------------------
@@ -478,6 +530,36 @@ def test_money_that_is_back_does_not_pay_when_its_amount_becomes_right(booking, 
     assert kept()["payment"]["status"] == "PENDING"
 
 
+def test_a_flagged_payment_that_fits_by_now_is_no_case_for_staff_any_more(asha, booking, kept, documents):
+    """A price that changes, and a dead message that is put back."""
+    flagged(booking, "txn-1", 600)
+    flagged(booking, "txn-2", 500)
+    documents("nursebookings").update_one(
+        {"_id": booking["_id"]}, {"$set": {"pricing.payableAmount": Decimal128("600")}}
+    )
+
+    completed(booking, "txn-1", 600)
+
+    assert [flag["transactionId"] for flag in kept()["payment"]["discrepancies"]] == ["txn-2"]
+    assert kept()["payment"]["needsStaff"]
+    given_back(booking, "txn-2", 500)
+    services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    given_back(booking, "txn-1", 600)
+    assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")
+    assert_noted(kept(), "txn-2", 500)
+
+
+def test_the_only_flagged_payment_leaves_nothing_to_staff_once_it_fits(booking, kept, documents):
+    flagged(booking, "txn-1", 600)
+    documents("nursebookings").update_one(
+        {"_id": booking["_id"]}, {"$set": {"pricing.payableAmount": Decimal128("600")}}
+    )
+
+    completed(booking, "txn-1", 600)
+
+    assert (kept()["payment"]["discrepancies"], kept()["payment"]["needsStaff"]) == ([], False)
+
+
 @pytest.mark.parametrize("status", ["REQUESTED", "CANCELLED"])
 def test_a_refund_told_before_its_payment_ends_refunded_and_is_not_asked_for(
     asha, booking, kept, documents, outbox, status
@@ -569,10 +651,10 @@ def test_a_refund_of_another_amount_is_for_staff_and_settles_nothing(
     assert kept()["payment"]["status"] == "PAID"
     assert refund_noted(kept()) == [Decimal(amount)]
     assert spent(documents, asha) == PRICE
-    services.booking_cancel(actor=asha, booking_id=booking["_id"])
-    assert kept()["refund"]["amount"].to_decimal() == PRICE
+    _, refund = services.booking_cancel(actor=asha, booking_id=booking["_id"])
+    assert refund.refund_amount == max(PRICE - Decimal(amount), 0)  # what is back is not asked for again
     given_back(booking, transaction, amount)
-    assert kept()["refund"]["status"] == "REQUESTED"
+    assert kept()["payment"]["status"] == "PAID"
     given_back(booking, transaction)
     assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")
     assert spent(documents, asha) == 0
@@ -696,3 +778,14 @@ def test_payment_and_visit_do_not_disturb_each_other(asha, nurse, admin, booking
 
     assert (kept()["status"], kept()["payment"]["status"]) == ("CONFIRMED", "PAID")
     assert SYSTEM.id is None
+
+
+def test_a_cancellation_asks_only_for_what_has_not_gone_back(asha, booking, kept, documents):
+    completed(booking)
+    given_back(booking, "txn-1", "338.57")
+
+    _, refund = services.booking_cancel(actor=asha, booking_id=booking["_id"])
+
+    assert refund.refund_amount == kept()["refund"]["amount"].to_decimal() == Decimal("338.57")
+    given_back(booking, "txn-1", "338.57")
+    assert (kept()["payment"]["status"], kept()["refund"]["status"]) == ("REFUNDED", "REFUNDED")

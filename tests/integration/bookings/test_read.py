@@ -6,8 +6,9 @@ import pytest
 from bson import Decimal128, ObjectId
 
 from booking_service.api.callers import Role
-from bookings import repositories, services, visits
+from bookings import moving, reading, repositories, services, visits
 from bookings.lifecycle import OPEN, Status
+from bookings.serializers import BookingInput
 from tests.factories import booking_made, tomorrow
 
 CLINICAL = {
@@ -109,6 +110,50 @@ def test_a_provider_sees_clinical_fields_while_assigned_and_that_is_audited(api,
     assert api(nurse)("GET", path).status_code == 404
 
 
+@pytest.mark.parametrize(("hours", "sees"), [(23, True), (25, False)])
+def test_a_visit_that_nobody_ends_shows_a_provider_nothing_clinical_a_day_later(
+    api, asha, nurse, admin, documents, hours, sees
+):
+    booking = booking_made(asha, **CLINICAL)
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    ended_at = datetime.now(UTC) - timedelta(hours=hours)
+    times = {"startsAt": ended_at - timedelta(hours=1), "endsAt": ended_at}
+    documents("nursebookings").update_one(
+        {"_id": booking["_id"]}, {"$set": {**times, "timeline.0.reason": "Knee wound"}}
+    )
+
+    seen = api(nurse)("GET", f"/bookings/{booking['_id']}").body["data"]
+    timeline = api(nurse)("GET", f"/bookings/{booking['_id']}/timeline").body["data"]
+
+    assert (set(CLINICAL) <= set(seen)) is sees
+    assert ("Knee wound" in str((seen, timeline))) is sees
+
+
+def test_a_provider_sees_of_the_payment_how_and_whether_it_is_to_be_paid(api, asha, nurse, admin, documents):
+    booking = booking_made(asha)
+    order = {"orderId": "order-1", "checkoutUrl": "https://pay.example.com/secret"}
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"payment.order": order}})
+    path = f"/bookings/{booking['_id']}"
+    assigned = api(admin)("PUT", f"{path}/assign", {"providerId": str(nurse.id)}).body["data"]
+
+    confirmed = api(nurse)("PUT", f"{path}/confirm").body["data"]
+    read = api(nurse)("GET", path).body["data"]
+    (listed,) = api(nurse)("GET", "/bookings/provider/me").body["data"]
+
+    assert [shown["payment"] for shown in (confirmed, read, listed)] == [{"status": "PENDING", "method": "ONLINE"}] * 3
+    assert assigned["payment"]["order"] == order
+
+
+def test_a_price_that_is_none_takes_no_list_away(api, asha, nurse, documents):
+    odd = [old_document(asha.id, serviceProvider=nurse.id) for _ in range(3)]
+    for booking, amount in zip(odd, (float("inf"), float("nan"), 1e300), strict=True):
+        booking["pricing"]["payableAmount"] = amount
+    documents("nursebookings").insert_many(odd)
+
+    assert len(ids(api(asha)("GET", "/bookings"))) == 3
+    assert len(ids(api(nurse)("GET", "/bookings/provider/me"))) == 3
+
+
 def test_a_provider_sees_no_clinical_field_of_a_visit_that_is_over(api, asha, nurse, admin):
     booking = booking_made(asha, **CLINICAL)
     visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
@@ -119,6 +164,55 @@ def test_a_provider_sees_no_clinical_field_of_a_visit_that_is_over(api, asha, nu
     assert seen["status"] == "CANCELLED"
     assert not set(CLINICAL) & set(seen)
     assert set(CLINICAL) <= set(api(admin)("GET", f"/bookings/{booking['_id']}").body["data"])
+
+
+IMPORTED = {
+    "messages": [{"sender": "PATIENT", "message": "I am HIV positive"}],
+    "tracking": {"lat": 12.9, "lng": 77.6},
+    "nurseNotes": "HIV positive",
+}
+
+
+def test_what_nobody_foresaw_is_hidden_from_a_provider_of_a_visit_that_is_over(api, asha, nurse, documents):
+    old = old_document(asha.id, status="COMPLETED", serviceProvider=nurse.id, **IMPORTED)
+    documents("nursebookings").insert_one(old)
+
+    seen = api(nurse)("GET", f"/bookings/{old['_id']}").body["data"]
+    (listed,) = api(nurse)("GET", "/bookings/provider/me").body["data"]
+
+    assert (seen["_id"], listed["_id"]) == (str(old["_id"]),) * 2
+    assert not set(IMPORTED) & {*seen, *listed}
+    assert documents("clinicalaccess").count_documents({"actorId": nurse.id}) == 0
+
+
+def test_what_nobody_foresaw_is_shown_to_an_admin_and_that_is_a_line(api, asha, admin, documents):
+    old = old_document(asha.id, status="COMPLETED", **IMPORTED)
+    documents("nursebookings").insert_one(old)
+
+    seen = api(admin)("GET", f"/bookings/{old['_id']}").body["data"]
+
+    assert {name: seen[name] for name in IMPORTED} == IMPORTED
+    (line,) = documents("clinicalaccess").find({"actorId": admin.id})
+    assert (line["action"], line["fields"]) == ("READ", sorted(IMPORTED))
+
+
+def test_of_every_field_that_the_service_writes_somebody_said_whether_it_is_clinical(
+    asha, nurse, admin, paid, documents
+):
+    booking = booking_made(asha, **CLINICAL, startsAt=tomorrow(days=3))
+    act = {"booking_id": booking["_id"]}
+    moving.booking_reschedule(actor=asha, **act, starts_at=tomorrow(12, days=3))
+    paid(booking["_id"])
+    visits.booking_assign(actor=admin, **act, provider_id=nurse.id)
+    for step in (visits.booking_confirm, visits.booking_en_route, visits.booking_start):
+        step(actor=nurse, **act)
+    visits.booking_complete(actor=nurse, **act, report={"observations": "Heals well"})
+    services.booking_review(actor=asha, **act, rating={"stars": 5})
+
+    (stored,) = documents("nursebookings").find({})
+
+    assert set(stored) <= reading.PLAIN_FIELDS | set(reading.CLINICAL_FIELDS)
+    assert set(BookingInput().fields) - {"paymentMethod"} <= reading.PLAIN_FIELDS | set(reading.CLINICAL_FIELDS)
 
 
 def test_it_tells_every_change_and_who_made_it(api, asha, nurse, admin):
@@ -371,6 +465,32 @@ def test_a_provider_reads_no_reasons_once_the_visit_is_over(api, asha, nurse, ad
         assert "positive" not in str(answer.body)
     assert "positive" in str(api(asha)("GET", f"/bookings/{booking['_id']}/timeline").body)
     assert "positive" in str(api(admin)("GET", f"/bookings/{booking['_id']}").body)
+
+
+@pytest.mark.parametrize("who", ["admin", "nurse"])
+def test_reasons_read_in_a_timeline_are_on_record(api, asha, nurse, admin, documents, who):
+    booking = booking_made(asha, startsAt=tomorrow(days=3))
+    moving.booking_reschedule(
+        actor=asha, booking_id=booking["_id"], starts_at=tomorrow(days=4), reason="My HIV therapy"
+    )
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    documents("clinicalaccess").delete_many({})
+    reader = {"admin": admin, "nurse": nurse}[who]
+
+    assert "HIV" in str(api(reader)("GET", f"/bookings/{booking['_id']}/timeline").body)
+
+    (line,) = documents("clinicalaccess").find({})
+    assert (line["actorId"], line["objectId"]) == (reader.id, str(booking["_id"]))
+    assert (line["action"], line["fields"]) == ("READ", ["timeline.reason"])
+
+
+def test_a_timeline_in_which_nobody_wrote_anything_needs_no_line(api, asha, admin, documents):
+    booking = booking_made(asha)
+    documents("clinicalaccess").delete_many({})
+
+    assert api(admin)("GET", f"/bookings/{booking['_id']}/timeline").status_code == 200
+
+    assert documents("clinicalaccess").count_documents({}) == 0
 
 
 @pytest.mark.parametrize(

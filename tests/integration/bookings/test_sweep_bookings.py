@@ -12,7 +12,10 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from pymongo.errors import ConnectionFailure
 
-from bookings import changing, notifications, payments, services, sweeping, visits
+from booking_service.api.callers import SYSTEM, Caller, Role
+from booking_service.partners import payments as partner
+from booking_service.partners.payments import OrderStatus, PaymentOrder
+from bookings import changing, moving, notifications, payments, services, sweeping, visits
 from tests.factories import booking_made, tomorrow
 from tests.integration.bookings.parallel import in_parallel
 
@@ -115,6 +118,78 @@ def test_a_payment_just_in_time_saves_the_booking(asha, paid, age, stored, monke
 
     assert sweep()[1] == "cancelled as unpaid: 0 (overtaken: 1)"
     assert stored(booking)["status"] == "SEARCHING"
+
+
+@pytest.fixture
+def order_opened(monkeypatch):
+    """Opens an order for a booking, as its patient does."""
+    monkeypatch.setattr(
+        partner,
+        "order_open",
+        lambda **asked: PaymentOrder(
+            "order-1", asked["booking_id"], asked["amount"], "INR", OrderStatus.OPEN, "https://pay.example.com", None
+        ),
+    )
+    return lambda booking: payments.payment_open(actor=patient_of(booking), booking_id=booking["_id"])
+
+
+def patient_of(booking):
+    return Caller(Role.PATIENT, booking["patient"])
+
+
+def become_online(booking):
+    """A booking that was to be paid in cash."""
+    changes = {"paymentMethod": "ONLINE"}
+    moving.booking_update(actor=patient_of(booking), booking_id=booking["_id"], changes=changes)
+
+
+@pytest.mark.parametrize("payment", [{"status": "PENDING"}, {"status": "PENDING", "method": "CASH"}, None])
+def test_who_goes_to_pay_an_older_booking_has_the_time_for_it(asha, age, documents, stored, at, order_opened, payment):
+    booking = booking_made(asha, startsAt=tomorrow(days=20))
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$set": {"payment": payment}})
+    age(booking, createdAt=timedelta(days=20))
+    if (payment or {}).get("method"):
+        become_online(booking)
+    order_opened(booking)
+
+    sweep()
+    assert stored(booking)["status"] == "REQUESTED"
+    payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-1")
+    sweep()
+    assert stored(booking)["status"] == "REQUESTED"
+
+    at(datetime.now(UTC) + 31 * MINUTE)
+    sweep()
+    assert stored(booking)["status"] == "CANCELLED"
+
+
+def test_an_order_opened_at_the_last_moment_leaves_time_to_pay_it(asha, age, stored, at, order_opened):
+    booking = booking_made(asha, startsAt=tomorrow(days=20))
+    age(booking, createdAt=29 * MINUTE)
+    order_opened(booking)
+
+    at(datetime.now(UTC) + 2 * MINUTE)
+    sweep()
+    assert stored(booking)["status"] == "REQUESTED"
+    at(datetime.now(UTC) + 31 * MINUTE)
+    sweep()
+    assert stored(booking)["status"] == "CANCELLED"
+
+
+def test_an_order_opened_just_now_saves_the_booking(asha, age, stored, monkeypatch, order_opened):
+    booking = booking_made(asha)
+    age(booking, createdAt=31 * MINUTE)
+    seen = changing.booking_of
+
+    def opened_first(actor, booking_id):
+        if actor is SYSTEM:
+            order_opened(booking)
+        return seen(actor, booking_id)
+
+    monkeypatch.setattr(services, "booking_of", opened_first)
+
+    assert sweep()[1] == "cancelled as unpaid: 0 (overtaken: 1)"
+    assert stored(booking)["status"] == "REQUESTED"
 
 
 def test_it_goes_on_in_batches(asha, age, monkeypatch, documents):
@@ -291,6 +366,21 @@ def test_it_frees_claims_that_no_booking_stands_behind(asha, claims, documents, 
     assert claims() == held
     assert caplog.text.count("orphaned_claims_freed") == 2
     assert sweep()[2] == "orphaned claims freed: 0"
+
+
+@pytest.mark.parametrize("odd", [{}, {"booking": [ObjectId()]}, {"booking": "x"}])
+def test_a_claim_that_names_no_booking_keeps_no_other_waiting(asha, claims, documents, odd):
+    documents("slotclaims").insert_many(
+        [
+            {"_id": "person:x:1", "expiresAt": tomorrow(days=5), **odd},
+            {"_id": "person:x:2", "expiresAt": tomorrow(days=5), "booking": ObjectId()},
+        ]
+    )
+
+    with pytest.raises(CommandError, match="could not be swept: person:x:1"):
+        sweep()
+
+    assert claims() == ["person:x:1"]
 
 
 def test_it_frees_the_claims_of_what_was_cancelled_past_the_service(asha, claims, documents):

@@ -207,6 +207,8 @@ def test_a_report_may_use_the_short_names(api, nurse, assigned, documents, body)
         {"observations": "x" * 2001},
         {"photos": ["file:///etc/passwd"]},
         {"vitals": {"$set": 1}},
+        {"procedures": ["A wound"], "proceduresDone": ["B"]},
+        {"serviceReport": {"vitals": {"heartRate": 72}, "vitalsChecked": {"pulse": 80}}},
         [],
     ],
 )

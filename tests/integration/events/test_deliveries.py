@@ -1,11 +1,13 @@
 """events.deliveries: partners are told what they must know, as often as it takes, and only once."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from bson import ObjectId
+from django.conf import settings
 
 from booking_service.djongo.transaction import atomic
 from booking_service.operations.metrics import EVENTS_DELIVERED
@@ -16,7 +18,7 @@ from bookings import notifications as booking_notifications
 from bookings import payments
 from events import deliveries
 from events.deliveries import PartnerLane
-from events.models import Lane, OutboxEvent
+from events.models import AT_ONCE, Lane, OutboxEvent
 from events.receivers import REQUEST_REFUND, SEND_NOTIFICATION
 from events.repositories import NewEvent, outbox_add, outbox_claim
 from patients import services as patients
@@ -80,6 +82,7 @@ def contact(monkeypatch):
             PATIENT_ID, "Asha", "a@example.com", "9876543210", preferences={"notificationChannels": channels}
         )
         monkeypatch.setattr(patients, "patient_contact", lambda _id: contact)
+        monkeypatch.setattr(booking_notifications, "notification_is_current", lambda **_: True)
 
     return wants
 
@@ -166,13 +169,21 @@ def test_who_wants_no_channel_is_told_nothing(contact, sent):
     assert (sent, row()["status"]) == ([], "SENT")
 
 
-@pytest.mark.parametrize(("current", "told"), [(True, 1), (False, 0)])
-def test_a_reminder_that_is_no_longer_true_is_not_sent(contact, sent, monkeypatch, current, told):
-    monkeypatch.setattr(booking_notifications, "reminder_is_current", lambda **_: current)
+def test_what_is_no_longer_true_is_not_sent(contact, sent, monkeypatch):
+    asked = []
+
+    def is_overtaken(**about):
+        asked.append(about)
+
     contact(sms=True)
+    monkeypatch.setattr(booking_notifications, "notification_is_current", is_overtaken)
     write(SEND_NOTIFICATION, kind="REMINDER_2H", startsAt="2026-12-01T04:30:00.000Z")
+    write(SEND_NOTIFICATION, kind="ASSIGNMENT", startsAt=None)
     step()
-    assert (len(sent), row()["status"]) == (told, "SENT")
+    assert sent == []
+    assert {row["status"] for row in OutboxEvent.objects.mongo_find({})} == {"SENT"}
+    told = {about["kind"]: about["starts_at"] for about in asked}
+    assert told == {"REMINDER_2H": datetime(2026, 12, 1, 4, 30, tzinfo=UTC), "ASSIGNMENT": None}
 
 
 def test_an_undeliverable_notification_is_dead_and_its_booking_untouched(contact, monkeypatch, settings):
@@ -204,8 +215,60 @@ def test_a_refund_that_nobody_can_be_told_of_is_dead_and_the_next_is_asked_for(r
 def test_a_row_that_somebody_else_holds_by_now_is_not_buried_by_us(refunds, staff_cases):
     refund()
     refunds[1].append(PartnerRefused("payments", 422))
-    claimed = outbox_claim(Lane.PARTNER, limit=1, lease=timedelta(seconds=-1))[0]
+    claimed = outbox_claim(Lane.PARTNER, limit=1, lease=timedelta(seconds=-1), type=REQUEST_REFUND)[0]
     OutboxEvent.objects.mongo_update_one({}, {"$set": {"leaseOwner": "another"}})
     deliveries.deliver(claimed)
     assert row()["status"] == "WAITING"
     assert staff_cases == []
+
+
+@pytest.mark.parametrize("body", [b"not json", b"\xff", b"[" * 100_000])
+def test_a_row_with_a_body_that_nobody_can_read_is_dead_and_the_next_is_asked_for(refunds, increase, body):
+    unreadable, sound = refund(), refund()
+    OutboxEvent.objects.mongo_update_one({"_id": unreadable}, {"$set": {"body": body}})
+
+    assert step() == 2
+
+    found = {row["_id"]: row for row in OutboxEvent.objects.mongo_find({})}
+    assert {event_id: row["status"] for event_id, row in found.items()} == {unreadable: "DEAD", sound: "SENT"}
+    assert found[unreadable]["lastError"].startswith("unreadable: ")
+    assert increase(EVENTS_DELIVERED) == {(REQUEST_REFUND, "dead"): 1, (REQUEST_REFUND, "done"): 1}
+
+
+def test_a_call_of_another_release_is_left_to_it_and_the_next_is_made(refunds):
+    newer, sound = write("sms.send"), refund()
+
+    assert step() == 1
+
+    found = {row["_id"]: row for row in OutboxEvent.objects.mongo_find({})}
+    assert {event_id: row["status"] for event_id, row in found.items()} == {newer: "WAITING", sound: "SENT"}
+    assert (found[newer]["attempts"], found[newer]["dueAt"]) == (0, AT_ONCE)
+
+
+def test_a_slow_notification_service_holds_up_no_refund(refunds, contact, monkeypatch):
+    """Every place for notifications is taken until the refund, which is due last, has been asked for."""
+    asked_for = threading.Event()
+    told = []
+    monkeypatch.setattr(notifications, "send", lambda **_: told.append(asked_for.wait(10)))
+    monkeypatch.setattr(payment_service, "refund_request", lambda **_: asked_for.set())
+    contact(sms=True)
+    for _ in range(30):
+        write(SEND_NOTIFICATION, kind="CONFIRMATION")
+    refund()
+
+    assert step() <= settings.EVENTS_PARTNER_THREADS + 1
+
+    assert all(told)
+    assert len(told) == settings.EVENTS_PARTNER_THREADS
+
+
+def test_claiming_the_calls_of_a_type_reads_none_of_another(contact):
+    for _ in range(40):
+        write(SEND_NOTIFICATION, kind="CONFIRMATION")
+    refund()
+    due = {"status": "WAITING", "lane": "PARTNER", "dueAt": {"$lte": datetime.now(UTC)}, "type": REQUEST_REFUND}
+
+    plan = OutboxEvent.objects.mongo_find(due).sort([("dueAt", 1), ("_id", 1)]).limit(4).explain()
+
+    assert plan["executionStats"]["totalKeysExamined"] <= 2
+    assert "SORT" not in str(plan["queryPlanner"]["winningPlan"])

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
 
 from booking_service.djongo.transaction import atomic
 from events.exceptions import AlreadyDoneError, OutsideTransactionError
@@ -181,6 +182,46 @@ def test_only_published_rows_ever_expire(waiting):
     assert dates[Status.SENT] is not None
 
 
+ODD = [  # but no lists: an index that has seen one orders nothing any more, for the tests that follow
+    {"aggregateId": {"a": 1}},
+    {"aggregateId": None},
+    {"attempts": None},
+    {"attempts": "x"},
+    {"attempts": float("nan")},
+    {"body": 10**12},
+    {"correlationId": None},
+    {"dueAt": DatetimeMS(-(10**15))},
+    {"type": {"a": 1}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_row_is_dead_and_holds_nobody_back(waiting, odd, caplog):
+    aggregate = str(ObjectId())
+    before, after = waiting(2, aggregate=aggregate)
+    (other,) = waiting(1)
+    OutboxEvent.objects.mongo_update_one({"_id": before}, {"$set": odd})
+
+    assert set(ids(claim())) == {after, other}
+
+    row = OutboxEvent.objects.mongo_find_one({"_id": before})
+    (name,) = odd
+    assert (row["status"], row["lastError"]) == (Status.DEAD, f"odd: {name}")
+    assert caplog.text.count("outbox_row_odd") == 1
+
+
+def test_an_odd_row_that_is_not_due_holds_nobody_back(waiting):
+    before, after = waiting(2)
+    OutboxEvent.objects.mongo_update_one({"_id": before}, {"$set": {"dueAt": in_an_hour()}, "$unset": {"attempts": 1}})
+    assert ids(claim()) == [after]
+
+
+def test_a_row_that_knows_no_lease_is_claimed_like_others(waiting):
+    (row,) = waiting(1)
+    OutboxEvent.objects.mongo_update_one({"_id": row}, {"$unset": {"leaseOwner": 1}})
+    assert ids(claim()) == [row]
+
+
 def test_claiming_reads_no_more_than_it_takes(waiting):
     for _ in range(40):
         waiting(1)
@@ -204,6 +245,16 @@ def test_a_commit_is_told_at_once(waiting):
     began = datetime.now(UTC)
     waiting(1)
     assert next(changes) is Lane.BROKER
+    assert datetime.now(UTC) - began < timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("odd", [{"lane": "EMAIL"}, {"lane": {"a": 1}}, {}])
+def test_a_commit_in_no_lane_of_ours_is_told_all_the_same(odd):
+    changes = outbox_changes(wait=timedelta(seconds=60))
+    assert next(changes) is None
+    began = datetime.now(UTC)
+    OutboxEvent.objects.mongo_insert_one({"_id": ObjectId(), **odd})
+    assert next(changes) is None
     assert datetime.now(UTC) - began < timedelta(seconds=2)
 
 

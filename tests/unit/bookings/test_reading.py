@@ -12,6 +12,7 @@ from bookings import reading
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 DAY = datetime(2026, 10, 18, tzinfo=UTC)
+GONE_BACK = {"transactionId": "t", "refundedAmount": Decimal128("100.00")}
 TEN = datetime(2026, 10, 18, 4, 30, tzinfo=UTC)
 
 
@@ -53,6 +54,10 @@ def test_it_counts_notice_to_the_visit_or_to_the_beginning_of_its_day(booking: d
         ({"status": "PAID"}, "1355.64"),
         ({"status": "PENDING", "paidAmount": Decimal128("500.00")}, "0"),
         ({"status": "REFUNDED", "paidAmount": Decimal128("500.00")}, "0"),
+        ({"status": "PAID", "transactionId": "t", "discrepancies": [GONE_BACK]}, "1255.64"),
+        ({"status": "PAID", "discrepancies": [{**GONE_BACK, "transactionId": ""}]}, "1255.64"),
+        ({"status": "PAID", "transactionId": "another", "discrepancies": [GONE_BACK]}, "1355.64"),
+        ({"status": "PAID", "transactionId": "t", "paidAmount": 99, "discrepancies": [GONE_BACK]}, "0"),
         (None, "0"),
     ],
 )
@@ -102,8 +107,8 @@ def test_it_shows_no_bookkeeping_and_exact_money() -> None:
     }
 
 
-def test_it_takes_every_clinical_field_away() -> None:
-    booking = {**dict.fromkeys(reading.CLINICAL_FIELDS, "secret"), "status": "ASSIGNED"}
+def test_it_takes_every_clinical_field_away_and_every_one_that_nobody_foresaw() -> None:
+    booking = {**dict.fromkeys(reading.CLINICAL_FIELDS, "secret"), "nurseNotes": "secret", "status": "ASSIGNED"}
 
-    assert reading.clinical_fields_of(booking) == list(reading.CLINICAL_FIELDS)
+    assert reading.clinical_fields_of(booking) == [*reading.CLINICAL_FIELDS, "nurseNotes"]
     assert reading.without_clinical(booking) == {"status": "ASSIGNED"}
