@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import UserChangeForm, UserCreationForm
 
+from booking_service.api.admin_forms import RemembersShown
 from booking_service.api.admin_lists import BoundedLists
 from booking_service.operations.passwords import StaffPasswordForm
 
@@ -21,17 +22,10 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
-class ChangesAlone:
+class ChangesAlone(RemembersShown):
     """Mixed in before a model form: what was changed since the form was shown, and nothing else of it, is stored."""
 
-    fields: dict[str, forms.Field]
     cleaned_data: dict[str, Any]
-    changed_data: list[str]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            field.show_hidden_initial = not field.disabled  # a disabled one is the hash of a password
 
     def _post_clean(self) -> None:
         self.cleaned_data = {name: value for name, value in self.cleaned_data.items() if name in self.changed_data}

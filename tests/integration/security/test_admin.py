@@ -15,10 +15,10 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db import OperationalError
 from django.test import Client
 
+from booking_service.api.admin_forms import MOVED_ON
 from booking_service.api.callers import Caller, Role
 from booking_service.operations import dashboard
 from patients import services
-from patients.admin import MOVED_ON
 from patients.audit import clinical_access_record
 from patients.models import ClinicalAccess, Patient
 from tests.integration.patients.callers import Api

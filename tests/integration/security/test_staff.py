@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
+from booking_service.api.admin_forms import MOVED_ON
 from booking_service.operations.admin import ChangesAlone
 from tests.integration.patients.test_login import in_parallel
 
@@ -135,6 +136,41 @@ def test_a_form_changes_rights_and_shows_no_hash(mallory, root):
 
     stored = User.objects.get(pk=mallory.pk)
     assert (stored.is_superuser, stored.is_active, list(stored.groups.all())) == (False, True, [group])
+
+
+def test_of_two_who_change_the_same_about_somebody_the_second_is_told(mallory, root):
+    reader, booker = Group.objects.get(name="Clinical readers"), Group.objects.get(name="Booking staff")
+    mallory.groups.set([reader])
+    path = f"{USERS}{mallory.pk}/change/"
+    stale = {**form_of(root.get(path)), "groups": [str(reader.pk), str(booker.pk)], "first_name": "From A"}
+    mallory.groups.clear()
+    User.objects.filter(pk=mallory.pk).update(first_name="From B")
+
+    page = root.post(path, stale)
+
+    assert page.context["adminform"].form.errors == {name: [MOVED_ON] for name in ("groups", "first_name")}
+    stored = User.objects.get(pk=mallory.pk)
+    assert (stored.first_name, list(stored.groups.all())) == ("From B", [])
+    again = {**form_of(root.get(path)), "groups": [str(booker.pk)], "first_name": "From A"}
+    assert root.post(path, again).status_code == 302
+    assert list(User.objects.get(pk=mallory.pk).groups.all()) == [booker]
+
+
+def test_a_right_that_was_taken_from_a_group_meanwhile_stays_taken(root):
+    group = Group.objects.create(name="Watchers")
+    taken, kept, added = Permission.objects.filter(codename__startswith="view_").order_by("codename")[:3]
+    group.permissions.set([taken, kept])
+    path = f"/admin/auth/group/{group.pk}/change/"
+    stale = {**form_of(root.get(path)), "permissions": [str(right.pk) for right in (taken, kept, added)]}
+    group.permissions.remove(taken)
+
+    page = root.post(path, stale)
+
+    assert page.context["adminform"].form.errors == {"permissions": [MOVED_ON]}
+    assert list(group.permissions.all()) == [kept]
+    assert root.post(path, {**form_of(root.get(path)), "permissions": [str(added.pk)]}).status_code == 302
+    assert list(group.permissions.all()) == [added]
+    group.delete()
 
 
 def test_a_form_about_somebody_who_is_gone_brings_nobody_back(mallory, root, meanwhile):
