@@ -191,7 +191,8 @@ def names_and_slugs() -> set[str]:
 
 def cities() -> list[str]:
     """Every city that a service names."""
-    return sorted(Service.objects.mongo_distinct("availability.availableCities", ACTIVE_OR_NOT))
+    found = Service.objects.mongo_distinct("availability.availableCities", ACTIVE_OR_NOT)
+    return sorted(city for city in found if isinstance(city, str))
 
 
 def ids_in_city(city: str) -> list[ObjectId]:
