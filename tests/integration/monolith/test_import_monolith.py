@@ -317,12 +317,13 @@ def test_a_visit_with_something_of_another_kind_in_it_stops_nothing(run, export,
 def test_a_service_that_the_catalog_cannot_read_stops_nothing(run, export, report):
     def broken(found):
         closed = {**found[1]["availability"], "closedDates": ["Christmas"]}
-        return [{**found[0], "name": 5}, {**found[1], "availability": closed}, *found[2:]]
+        many = {**found[2], "sortOrder": [3]}  # which no index takes beside a list of cities
+        return [{**found[0], "name": 5}, {**found[1], "availability": closed}, many, *found[3:]]
 
     output = run(export(servicecatalogs=broken))
 
-    assert [told for told in report().values() if told[1] == "RULE_BROKEN"] == [("quarantined", "RULE_BROKEN")] * 2
-    assert collection("servicecatalogs").count_documents({}) == 5
+    assert [told for told in report().values() if told[1] == "RULE_BROKEN"] == [("quarantined", "RULE_BROKEN")] * 3
+    assert collection("servicecatalogs").count_documents({}) == 4
     assert "DIFFERS" not in output
 
 
