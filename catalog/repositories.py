@@ -13,6 +13,7 @@ from bson import ObjectId
 from django.db import connection
 from pymongo import UpdateOne
 
+from booking_service.djongo.collections import TIMES_AS_STORED
 from catalog.models import ANY_CASE, Service, ServiceChange
 from catalog.search import Entry, SearchIndex, entry_of
 
@@ -242,7 +243,7 @@ def packed(document: Document | None) -> bytes:
 
 
 def unpacked(body: bytes) -> Document | None:
-    return bson.decode(body) if body else None
+    return bson.decode(body, TIMES_AS_STORED) if body else None
 
 
 def document_of(service: Service) -> Document:

@@ -101,8 +101,8 @@ def _visit_time(converted: Converted, zone: ZoneInfo) -> None:
 
 def visit_start(document: Document, zone: ZoneInfo) -> datetime | None:
     """When the visit begins (UTC), from the local day and the text; None when they are no day and time."""
-    day = local_day(document.get("scheduledDate"), zone)
     try:
+        day = local_day(document.get("scheduledDate"), zone)
         at = parse_time(str(document.get("scheduledTime", "")))
         return local_instant(day, at, zone) if day else None
     except (ValueError, OverflowError):

@@ -225,8 +225,10 @@ class Import:
             arrival.converted.findings.remove(PROVIDER_BUSY)
             arrival.converted.findings.append(PATIENT_BUSY)
             arrival.converted.document["claims"] = []
-            slot_guard.give_back(arrival.id, arrival.held)
-            return _put_all("nursebookings", [arrival])
+            refused = _put_all("nursebookings", [arrival])
+            if not refused:
+                slot_guard.give_back(arrival.id, arrival.held)
+            return refused
 
     def _put_with_claims(
         self, arrivals: Sequence[Arrival], *, without_provider: Finding | None = None
@@ -346,6 +348,8 @@ def _put(arrival: Arrival) -> Put:
 
 def mend(collection: str, converted: Converted, fields: set[str]) -> Finding | None:
     """What a unique index refused, changed so that it can be written; or why it cannot be."""
+    if not fields:
+        return Finding("RULE_BROKEN", "quarantined: MongoDB refuses it")
     if fields == {"updatedAt"}:
         return CHANGED_HERE
     if collection == "patients" and fields == {"phone"}:

@@ -13,6 +13,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db import DatabaseError, connection
 from pymongo import InsertOne, MongoClient, ReplaceOne, UpdateOne
 
+from booking_service.djongo import transaction
 from booking_service.djongo.errors import driver_error
 from bookings.models import Booking
 from catalog.models import Service
@@ -22,7 +23,6 @@ from monolith.sources import Read
 from patients.models import Patient
 
 OWNERS = {"servicecatalogs": Service, "patients": Patient, "nursebookings": Booking}
-DUPLICATE_KEY = 11000
 # What only this service writes, some of it without a new `updatedAt`, such as a sign-out.
 OURS = {"servicecatalogs": (), "patients": ("sessions", "signedOutAt"), "nursebookings": ("reminders", "notifications")}
 
@@ -105,13 +105,14 @@ class Put:
 
 
 def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
-    """Write all that can be written; for each that a unique index refused, the fields of that index.
+    """Write all that can be written; for each that a unique index refused, the fields of that index, and none for each
+    that MongoDB refused for another reason.
 
     A document that somebody changed in the meantime is refused with {"updatedAt"}. One that is replaced keeps what only
     this service writes, as it stands at that moment.
 
     Raises:
-        django.db.DatabaseError: anything but a duplicate key.
+        django.db.DatabaseError: what is not about single documents.
     """
     if not puts:
         return {}
@@ -127,10 +128,13 @@ def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
     except DatabaseError as error:
         details = getattr(driver_error(error), "details", None) or {}
         faults = details.get("writeErrors") or []
-        if not faults or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+        if not faults:
             raise
         refused = {puts[fault["index"]].document["_id"]: set(fault.get("keyPattern", ())) for fault in faults}
-    return refused | _changed_meanwhile(collection, [put for put in puts if not put.is_new])
+        if transaction.in_transaction():  # which is lost with them, and can be asked nothing more
+            return refused
+    replaced = [put for put in puts if not put.is_new and put.document["_id"] not in refused]
+    return refused | _changed_meanwhile(collection, replaced)
 
 
 def _replacing(collection: str, document: Document) -> list[Document]:

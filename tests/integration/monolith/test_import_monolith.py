@@ -327,6 +327,37 @@ def test_a_service_that_the_catalog_cannot_read_stops_nothing(run, export, repor
     assert "DIFFERS" not in output
 
 
+@pytest.fixture
+def no_long_visits():
+    """MongoDB itself refuses a visit of two hours, as it refuses some documents for reasons of its own."""
+    refuse = {"collMod": "nursebookings", "validator": {"estimatedDuration": {"$lt": 120}}}
+    collection("nursebookings").database.command(refuse)
+    yield
+    collection("nursebookings").database.command({**refuse, "validator": {}})
+
+
+@pytest.mark.parametrize("days", [-20, 20])
+@pytest.mark.parametrize("runs_before", [0, 1])
+@pytest.mark.usefixtures("no_long_visits")
+def test_a_document_that_mongodb_refuses_stops_nothing(run, export, report, days, runs_before):
+    def with_a_twin(note, **changes):
+        here = {"scheduledDate": in_days(days), "scheduledTime": "10:00 AM", "status": "REQUESTED"}
+        later = {"scheduledTime": "15:00", "specialInstructions": note, "estimatedDuration": 60}
+        return export(nursebookings=lambda found: and_its_twin(visit(found, **here, **changes), **later))
+
+    for _ in range(runs_before):
+        run(with_a_twin("first"))
+    before = collection("slotclaims").count_documents({"booking": ObjectId(REQUESTED_VISIT)})
+
+    output = run(with_a_twin("then", estimatedDuration=120))
+
+    assert stored("nursebookings", "f" * 24)["specialInstructions"] == "then"
+    assert report()[REQUESTED_VISIT] == ("quarantined", "RULE_BROKEN")
+    assert collection("nursebookings").count_documents({}) == 58 + runs_before
+    assert "DIFFERS" not in output
+    assert collection("slotclaims").count_documents({"booking": ObjectId(REQUESTED_VISIT)}) == before
+
+
 def test_an_email_with_something_unseen_in_it_is_quarantined(run, export, report):
     run(export(patients=lambda found: [{**found[0], "email": "asha@example.com\u200b"}, *found[1:]]))
 
@@ -347,6 +378,17 @@ def test_two_patients_with_one_email_or_phone_do_not_both_get_it(run, export, re
     assert report()["b" * 24] == ("taken with a fix", "PHONE_TAKEN")
     assert report()["c" * 24] == ("taken with a fix", "REFERRAL_CODE_TAKEN")
     assert stored("patients", "b" * 24)["phone"] == ""
+
+
+def test_a_phone_that_another_patient_has_is_left_out_when_catching_up_too(run, export, report):
+    run()
+
+    def moved(found):
+        return [{**found[0], "phone": found[1]["phone"]}, *found[1:]]
+
+    run(export(patients=moved))
+
+    assert report()[FIRST_PATIENT] == ("taken with a fix", "PHONE_TAKEN")
 
 
 def test_the_later_of_two_documents_with_one_id_wins(run, export):
