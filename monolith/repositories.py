@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import bson
 from bson import Decimal128, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
 from django.db import DatabaseError, connection
-from pymongo import InsertOne, MongoClient, ReplaceOne, UpdateOne
+from pymongo import InsertOne, MongoClient, ReadPreference, ReplaceOne, UpdateOne
 
 from booking_service.djongo import transaction
 from booking_service.djongo.errors import driver_error
@@ -25,6 +28,9 @@ from patients.models import Patient
 OWNERS = {"servicecatalogs": Service, "patients": Patient, "nursebookings": Booking}
 # What only this service writes, some of it without a new `updatedAt`, such as a sign-out.
 OURS = {"servicecatalogs": (), "patients": ("sessions", "signedOutAt"), "nursebookings": ("reminders", "notifications")}
+_STRICT = CodecOptions[Document](tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+# So long after its `updatedAt` a document may become visible: clocks differ, and a secondary is behind.
+LATE = timedelta(minutes=10)
 
 
 class MonolithDatabase:
@@ -43,11 +49,21 @@ class MonolithDatabase:
         return self._database[collection].estimated_document_count()
 
     def read(self, collection: str, since: datetime | None) -> Iterator[Read]:
-        options = CodecOptions[Document](tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-        documents = self._database[collection].with_options(options)
+        """What changed last is read from the primary: after the last catch-up nobody reads again."""
+        options = CodecOptions(RawBSONDocument)
+        documents = self._database[collection].with_options(options, ReadPreference.PRIMARY if since else None)
         changed = {"$or": [{"updatedAt": {"$gte": since}}, {"updatedAt": None}]} if since else {}
         for document in documents.find(changed).sort("_id", 1):
-            yield Read(str(document.get("_id")), document)
+            yield _decoded(document.raw)
+
+
+def _decoded(document: bytes | memoryview) -> Read:
+    try:
+        decoded = bson.decode(document, _STRICT)
+        return Read(str(decoded.get("_id")), decoded)
+    except InvalidBSON as error:
+        decoded = bson.decode(document, _STRICT.with_options(unicode_decode_error_handler="replace"))
+        return Read(str(decoded.get("_id")), fault=f"a text in it is none ({type(error).__name__})", text=str(decoded))
 
 
 def target_identity() -> tuple[Any, str]:
@@ -158,10 +174,10 @@ def _changed_meanwhile(collection: str, replaced: Sequence[Put]) -> dict[ObjectI
     return {key: {"updatedAt"} for key, mark in wanted.items() if key not in here or here[key].fingerprint != mark}
 
 
-def service_seeded(name: str, slug: str) -> Document | None:
-    """The service under one of these names that the seed made and nobody has changed since."""
-    taken = {"$or": [{"name": name}, {"slug": slug}], "monolith": {"$exists": False}, "__v": {"$in": [0, None]}}
-    return Service.objects.mongo_find_one(taken)
+def services_named_as(document: Document) -> list[Document]:
+    """The other services with the name or the slug of `document`."""
+    names = [{"name": document["name"]}, {"slug": document["slug"]}]
+    return list(Service.objects.mongo_find({"$or": names, "_id": {"$ne": document["_id"]}}))
 
 
 def service_remove(service_id: ObjectId) -> None:
@@ -201,10 +217,10 @@ def run_add(began_at: datetime, ended_at: datetime, *, verified: bool) -> None:
     )
 
 
-def last_run_began() -> datetime | None:
-    """When the latest run that came to its end began."""
+def catch_up_from() -> datetime | None:
+    """When the latest run that came to its end began, and LATE earlier."""
     last = ImportRun.objects.mongo_find_one({}, sort=[("beganAt", -1)])
-    return last["beganAt"] if last else None
+    return last["beganAt"] - LATE if last else None
 
 
 # --- counters and verification ----------------------------------------------------------------------------------------

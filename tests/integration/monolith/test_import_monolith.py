@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from bson import Decimal128, ObjectId, json_util
+from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from django.core.management import CommandError
 from django.db import connection
 from pymongo import MongoClient
@@ -184,6 +186,16 @@ def test_it_catches_up_with_what_changed_since(run, export):
 
     assert stored("nursebookings", AURA)["status"] == "CANCELLED"
     assert "nursebookings: 1 read: 1 taken with a fix" in output
+
+
+def test_it_takes_what_became_visible_just_after_the_last_run_had_read(run, export):
+    run()
+    earlier = collection("monolithimports").find_one(sort=[("beganAt", -1)])["beganAt"] - timedelta(seconds=1)
+    late = {"$date": f"{earlier.isoformat()}Z"}
+
+    run(export(nursebookings=lambda found: visit(found, AURA, status="CANCELLED", updatedAt=late)), since="last")
+
+    assert stored("nursebookings", AURA)["status"] == "CANCELLED"
 
 
 def test_it_goes_on_from_the_last_run(run):
@@ -411,6 +423,26 @@ def test_the_monoliths_service_takes_the_place_of_a_seeded_one_that_nobody_edite
     assert collection("servicecatalogs").count_documents({"name": "INJECTION_IM"}) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "slug", "also"),
+    [
+        ("WOUND_DRESSING", "injection-im", {"name": "INJECTION_IM", "slug": "injection-im", "__v": 3}),
+        ("DRESSING", "wound-dressing", {"name": "X", "slug": "x"}),
+    ],
+)
+def test_a_seeded_service_stays_where_the_monoliths_is_not_taken_or_named_otherwise(
+    run, export, report, name, slug, also
+):
+    common = {"displayName": "x", "category": "NURSING", "pricing": {}, "availability": {}}
+    seeded = {"name": "WOUND_DRESSING", "slug": "wound-dressing", "__v": 0, "stats": {"totalBookings": 3}}
+    collection("servicecatalogs").insert_many([{**common, **seeded}, {**common, **also}])
+
+    run(export(servicecatalogs=lambda found: [{**found[0], "name": name, "slug": slug}]))
+
+    assert report()["6b02ee6211a9b27b1f6387f4"] == ("quarantined", "NAME_TAKEN")
+    assert set(collection("servicecatalogs").distinct("name")) == {"WOUND_DRESSING", also["name"]}
+
+
 def test_it_refuses_a_folder_without_exports(run, tmp_path):
     with pytest.raises(CommandError, match=r"patients\.jsonl"):
         run(tmp_path / "nothing")
@@ -502,6 +534,7 @@ def test_it_reads_the_monoliths_database_as_it_reads_its_export(run, monoliths_d
 
     assert everything() == before
     assert "58 unchanged" in output
+    assert "patients: 14 read" not in run(monoliths_database, since="last")
 
 
 def test_a_date_that_python_does_not_know_stops_nothing(run, report, monoliths_database):
@@ -524,9 +557,45 @@ def test_a_date_that_python_does_not_know_stops_nothing(run, report, monoliths_d
     assert "58 unchanged" in run(monoliths_database)
 
 
+def test_a_text_that_is_none_stops_nothing(run, report, monoliths_database):
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()["patients"]
+        (found,) = theirs.with_options(CodecOptions(RawBSONDocument)).find({"_id": ObjectId(FIRST_PATIENT)})
+        theirs.delete_one({"_id": ObjectId(FIRST_PATIENT)})
+        theirs.insert_one(RawBSONDocument(bytes(found.raw).replace(b"Joseph Iyer", b"Joseph \xff\xfe\xfd\xfc")))
+
+    output = run(monoliths_database)
+
+    assert report()[FIRST_PATIENT] == ("quarantined", "UNREADABLE")
+    assert collection("patients").count_documents({}) == 13
+    assert "DIFFERS" not in output
+    with MongoClient[dict](monoliths_database) as client:
+        mended = {"_id": ObjectId(FIRST_PATIENT)}, {"$set": {"name": "Joseph Iyer"}}
+        client.get_default_database()["patients"].update_one(*mended)
+    run(monoliths_database)
+    assert collection("patients").count_documents({}) == 14
+    assert collection("monolithquarantine").count_documents({"_id": f"patients:{FIRST_PATIENT}"}) == 0
+
+
 def test_it_refuses_to_import_its_own_database(run, mongodb_uri):
     with pytest.raises(CommandError, match="own database"):
         run(_with_database(mongodb_uri, target_identity()[1]))
+
+
+def test_a_run_that_was_killed_before_its_end_leaves_no_counter_behind(run, monkeypatch):
+    def killed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    for step in ("counters_recompute", "service_counters_set", "run_add"):
+        with monkeypatch.context() as patch:
+            patch.setattr(repositories, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                run()
+
+    assert "58 unchanged" in run()
+
+    assert stored("patients", "6b02ee6354bb8f95d9a320be")["totalBookings"] == 12
+    assert collection("servicecatalogs").find_one({"name": "INJECTION"})["stats"]["totalBookings"] == 18
 
 
 def test_a_killed_run_finishes_the_same(run, tmp_path, mongodb_uri):
