@@ -182,6 +182,16 @@ def test_sessions_are_short_and_their_cookie_goes_nowhere_else(staff):
     assert client.session.get_expiry_age() <= 30 * 60
 
 
+def test_no_cookie_of_the_admin_goes_anywhere_else(staff, asha):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+
+    answer = client.post(CHANGE.format(asha.id), form | {"name": "Asha Patil"})
+
+    assert {cookie["path"] for cookie in answer.cookies.values()} <= {"/admin/"}
+    assert "changed successfully" in client.get("/admin/").content.decode()
+
+
 @pytest.mark.parametrize("path", ["patients/patient/", "patients/clinicalaccess/", "auth/user/"])
 def test_its_lists_render(staff, asha, path):
     services.patient_update(actor=services_admin(), patient_id=asha.id, changes={"bloodGroup": "A+"})
