@@ -156,6 +156,8 @@ def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
 def _replacing(collection: str, document: Document) -> list[Document]:
     """The update that puts `document` in place of the stored one, whose own part the server takes over itself."""
     ours: Document = {name: f"${name}" for name in OURS[collection]}
+    if collection == "servicecatalogs":  # whoever has the service open will notice when saving
+        ours["__v"] = {"$add": [{"$ifNull": ["$__v", 0]}, 1]}
     if collection == "patients":
         ours["password"] = {"$cond": [_is_new_hash(document), "$password", {"$literal": document["password"]}]}
     return [{"$replaceWith": {"$mergeObjects": [{"$literal": document}, ours]}}]

@@ -20,10 +20,13 @@ from django.db import connection
 from pymongo import MongoClient
 
 from catalog import services
+from catalog.exceptions import ServiceChanged
 from monolith import repositories
 from monolith.repositories import target_identity
 from patients.models import Patient
 from tests.benchmarks.population import write_export
+from tests.factories import service_document
+from tests.integration.catalog.documents import EDITOR
 from tests.integration.monolith.conftest import SAMPLE, collection, everything, one, stored
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -219,6 +222,20 @@ def test_it_keeps_ours_when_both_sides_changed_a_document(run, export, report):
     assert stored("patients", BAD_PHONE)["name"] == "Changed There"
     waiting = collection("monolithquarantine").find_one({"_id": f"patients:{FIRST_PATIENT}"})
     assert waiting["source"]["name"] == "Changed There"
+
+
+def test_staff_notice_that_a_service_was_caught_up_with_while_they_had_it_open(run, export):
+    run()
+    before = collection("servicecatalogs").find_one({"name": "INJECTION_IM"})
+
+    dearer = {"basePrice": 899, "currency": "INR"}
+    output = run(export(servicecatalogs=lambda found: [{**found[0], "pricing": dearer}, *found[1:]]))
+
+    assert "DIFFERS" not in output
+    assert stored("servicecatalogs", str(before["_id"]))["pricing"]["basePrice"] == Decimal128("899.00")
+    theirs = {"service_id": before["_id"], "version": before["__v"], "document": service_document("INJECTION_IM")}
+    with pytest.raises(ServiceChanged):
+        services.service_update(actor=EDITOR, **theirs)
 
 
 def test_catching_up_keeps_sessions_and_the_new_hash_of_an_old_password(run, export):
