@@ -13,14 +13,16 @@ from bson import Decimal128, ObjectId
 from bookings.lifecycle import FINAL, Status
 from bookings.models import Booking
 from bookings.scheduling import local_instant, parse_time
-from monolith.conversion import Converted, Document, Quarantine, copied, document_id, instant, shaped
+from monolith.conversion import Converted, Document, Quarantine, Shape, copied, document_id, instant, shaped
 from monolith.schema import shape_of
 
 DEFAULT_MINUTES = 60  # the monolith's default
 LONGEST_MINUTES = 24 * 60
 _STATUSES = frozenset(Status)
 _STARS = range(1, 6)
-_SHAPE = shape_of(Booking)
+# Below these the service writes, though its model of a booking does not know them.
+_WRITTEN_BELOW = ("actualService", "notifications", "reminders", "statusTimestamps")
+_SHAPE: Shape = {**shape_of(Booking), **{name: {} for name in _WRITTEN_BELOW}}
 
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
 _CANCELLATION = ("refundAmount", "cancellationFee")
