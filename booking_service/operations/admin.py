@@ -61,10 +61,10 @@ class UserAdmin(SavesChanges, StockUserAdmin, ModelAdmin):  # type: ignore[misc,
     readonly_fields = ("last_login", "date_joined")
 
     def get_deleted_objects(self, objs: Iterable[User], request: HttpRequest) -> Any:
-        """Whoever is named in the history of what staff did stays: with the user Django would delete those lines."""
+        """Whoever has ever signed in stays: the audit and the histories of bookings and services may name them."""
         objs = list(objs)
         deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
-        kept = [f"the history of what {user} did: deactivate instead" for user in objs if user.logentry_set.exists()]
+        kept = [f"the history of what {user} did: deactivate instead" for user in objs if user.last_login]
         return deleted, counts, missing, [*protected, *kept]
 
 
