@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminDateWidget
 
-from booking_service.api.admin_forms import RemembersShown
+from booking_service.api.admin_forms import RemembersShown, StoresWhatWasCompared
 from booking_service.api.admin_lists import BoundedList, BoundedLists
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
@@ -126,7 +126,7 @@ class PatientList(BoundedList):
 
 
 @admin.register(Patient)
-class PatientAdmin(BoundedLists, RefusalsAsMessages, ModelAdmin):
+class PatientAdmin(BoundedLists, RefusalsAsMessages, StoresWhatWasCompared, ModelAdmin):
     """Looked up by exactly what one knows of a patient: anything vaguer would read the whole collection."""
 
     list_display = ("name", "email", "phone", "is_active", "created_at")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.http import HttpRequest
+
+from booking_service.djongo import transaction
 
 MOVED_ON = "Somebody else has changed this since the page was opened. Open it again to see to what."
 
@@ -36,6 +39,19 @@ class RemembersShown:
         for name in filter(self.has_moved_on, self.changed_data):
             self.add_error(name, MOVED_ON)  # type: ignore[attr-defined]  # the form's
         return cleaned
+
+
+class StoresWhatWasCompared:
+    """Mixed in before a ModelAdmin whose form RemembersShown: what it was compared with is what it is written over.
+
+    All is one transaction: of several at the same moment one is stored, and the others are compared again and told.
+    """
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        view = super().changeform_view  # type: ignore[misc]  # the ModelAdmin's
+        if request.method == "POST":
+            return transaction.run(view, request, *args, **kwargs)
+        return view(request, *args, **kwargs)
 
 
 def _as_sent(value: Any) -> list[str]:

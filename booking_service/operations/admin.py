@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import UserChangeForm, UserCreationForm
 
-from booking_service.api.admin_forms import RemembersShown
+from booking_service.api.admin_forms import RemembersShown, StoresWhatWasCompared
 from booking_service.api.admin_lists import BoundedLists
 from booking_service.operations.passwords import StaffPasswordForm
 
@@ -40,7 +40,7 @@ class GroupForm(ChangesAlone, forms.ModelForm):  # type: ignore[type-arg]  # gen
     """A role."""
 
 
-class SavesChanges(BoundedLists):
+class SavesChanges(BoundedLists, StoresWhatWasCompared):
     """Mixed in before a ModelAdmin whose form is a ChangesAlone: an update writes those fields, and never inserts."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
