@@ -27,7 +27,7 @@ from patients.models import Patient
 
 OWNERS = {"servicecatalogs": Service, "patients": Patient, "nursebookings": Booking}
 # What only this service writes, some of it without a new `updatedAt`, such as a sign-out.
-OURS = {"servicecatalogs": (), "patients": ("sessions", "signedOutAt"), "nursebookings": ("reminders", "notifications")}
+OURS = {"servicecatalogs": (), "patients": ("signedOutAt",), "nursebookings": ("reminders", "notifications")}
 _STRICT = CodecOptions[Document](tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 # So long after its `updatedAt` a document may become visible: clocks differ, and a secondary is behind.
 LATE = timedelta(minutes=10)
@@ -160,14 +160,19 @@ def _replacing(collection: str, document: Document) -> list[Document]:
         ours["__v"] = {"$add": [{"$ifNull": ["$__v", 0]}, 1]}
     if collection == "patients":
         ours["password"] = {"$cond": [_is_new_hash(document), "$password", {"$literal": document["password"]}]}
+        ours["sessions"] = {"$cond": [_has_same_password(document), "$sessions", []]}
     return [{"$replaceWith": {"$mergeObjects": [{"$literal": document}, ours]}}]
+
+
+def _has_same_password(document: Document) -> Document:
+    """Whether the stored patient's password was last changed when that of `document` was."""
+    changed_at = document.get("passwordChangedAt")
+    return {"$eq": [{"$ifNull": ["$passwordChangedAt", None]}, {"$literal": changed_at}]}
 
 
 def _is_new_hash(document: Document) -> Document:
     """Whether the stored patient's password is still that of `document`, hashed anew when it was used here."""
-    changed_at = document.get("passwordChangedAt")
-    same = {"$eq": [{"$ifNull": ["$passwordChangedAt", None]}, {"$literal": changed_at}]}
-    return {"$and": [same, {"$regexMatch": {"input": "$password", "regex": "^argon2"}}]}
+    return {"$and": [_has_same_password(document), {"$regexMatch": {"input": "$password", "regex": "^argon2"}}]}
 
 
 def _changed_meanwhile(collection: str, replaced: Sequence[Put]) -> dict[ObjectId, set[str]]:

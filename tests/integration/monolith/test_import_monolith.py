@@ -268,15 +268,16 @@ def test_a_sign_out_while_it_catches_up_is_not_undone(run, export, monkeypatch):
     assert (found["name"], found["sessions"], found["signedOutAt"]) == ("Changed There", [], at)
 
 
-def test_another_password_of_the_monolith_counts(run, export):
+def test_another_password_of_the_monolith_counts_and_ends_what_was_opened_with_the_old_one(run, export):
     run()
-    ours = {"password": "argon2$of-the-old-password"}
+    ours = {"password": "argon2$of-the-old-password", "sessions": [{"_id": ObjectId(), "refreshId": "x"}]}
     collection("patients").update_one({"_id": ObjectId(FIRST_PATIENT)}, {"$set": ours})
     changed = {"passwordChangedAt": {"$date": "2026-12-01T00:00:00Z"}}
 
     run(export(patients=lambda found: [{**p, **changed} for p in found]))
 
-    assert stored("patients", FIRST_PATIENT)["password"].startswith("bcrypt$")
+    patient = stored("patients", FIRST_PATIENT)
+    assert (patient["password"].startswith("bcrypt$"), patient["sessions"]) == (True, [])
 
 
 def test_a_reminder_sent_while_it_catches_up_is_not_forgotten(run, export, monkeypatch):
