@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import select
 import shutil
 import socket
@@ -18,6 +19,19 @@ METRICS_FOLDER = os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 from booking_service import settings  # noqa: E402 - after the folder's name is known
 
+
+def open_files(wanted: int) -> int:
+    """How many files a worker may have open, raised to ``wanted`` as far as the system lets it.
+
+    A connection too many would end the worker, with everybody's requests: many systems let it have 1,024, some 256.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
+
+
 wsgi_app = "booking_service.wsgi:application"
 bind = f"0.0.0.0:{settings.PORT}"
 worker_class = (
@@ -27,7 +41,7 @@ worker_class = (
 )
 workers = settings.WEB_CONCURRENCY
 threads = settings.WEB_THREADS
-worker_connections = 1000
+worker_connections = open_files(1200) - 200  # the rest is for MongoDB, Redis, files and partners
 backlog = 2048
 
 # A worker whose main thread stands still this long is killed; requests have shorter deadlines of their own.

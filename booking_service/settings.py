@@ -30,7 +30,7 @@ DEVELOPMENT_SECRET = "development-only-secret-that-production-refuses"  # noqa: 
 def text(name: str, default: str = "") -> str:
     """The variable's text without surrounding white space; the default where there is none."""
     try:
-        given = str(env.str(name, default="")).strip()
+        given = str(env.ENVIRON.get(name, "")).strip()  # env.str takes what begins with $ for another variable
     except OSError as problem:
         raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {problem.strerror}.") from None
     return given or default
@@ -297,6 +297,7 @@ SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_HTTPONLY = True
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # not in a cookie, which goes everywhere
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 LOGIN_REDIRECT_URL = "/admin/"
 X_FRAME_OPTIONS = "DENY"

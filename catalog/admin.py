@@ -25,6 +25,7 @@ from unfold.decorators import action, display
 from booking_service.api.admin_lists import BoundedLists
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
+from booking_service.djongo import readable
 from catalog import repositories, search, services
 from catalog.forms import (
     EMBEDDED,
@@ -265,6 +266,7 @@ class ServiceAdmin(BoundedLists, FoundByText, ModelAdmin):
         return [service.display_name, service.name]
 
     @display(description="Price")
+    @readable.or_sign
     def shown_price(self, service: Service) -> str:
         pricing = complete(service).pricing
         details, surge = pricing.package_details, pricing.surge_pricing
@@ -274,12 +276,12 @@ class ServiceAdmin(BoundedLists, FoundByText, ModelAdmin):
         return f"₹ {price:,.0f}" + (f", surge {surge.multiplier.normalize():f}" if surge and surge.enabled else "")
 
     @display(description="Minutes")
-    def shown_minutes(self, service: Service) -> int:
-        return complete(service).service_details.duration
+    def shown_minutes(self, service: Service) -> Any:
+        return value_at(service, "service_details.duration")
 
     @display(description="Active", boolean=True)
-    def shown_active(self, service: Service) -> bool:
-        return complete(service).availability.is_active
+    def shown_active(self, service: Service) -> Any:
+        return value_at(service, "availability.is_active")
 
     @display(description="Also under", empty_value="")
     def shown_under(self, service: Service) -> str | None:
@@ -287,8 +289,8 @@ class ServiceAdmin(BoundedLists, FoundByText, ModelAdmin):
         return ", ".join(name for name, is_set in marks.items() if is_set) or None
 
     @display(description="Bookings")
-    def shown_bookings(self, service: Service) -> int:
-        return service.stats.total_bookings if service.stats else 0
+    def shown_bookings(self, service: Service) -> Any:
+        return value_at(service, "stats.total_bookings") or 0
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
         return PlaceForm

@@ -370,7 +370,7 @@ class PlaceForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         fields = ("sort_order",)
 
     def has_changed(self) -> bool:
-        return bool(self.instance.sort_order != self.initial["sort_order"])
+        return bool(self.instance.sort_order != self.initial.get("sort_order"))
 
 
 class PlaceFormSet(forms.BaseModelFormSet):  # type: ignore[type-arg]  # as above
@@ -381,6 +381,8 @@ class PlaceFormSet(forms.BaseModelFormSet):  # type: ignore[type-arg]  # as abov
 
     def clean(self) -> None:
         super().clean()
+        if any(form.instance._state.adding for form in self.forms):
+            raise ValidationError("A service in this list is not there any more. Open it again.")
         if any(self.errors):
             return
         posted = [form.cleaned_data["sort_order"] for form in self.forms]

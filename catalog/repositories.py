@@ -13,6 +13,7 @@ from bson import ObjectId
 from django.db import connection
 from pymongo import UpdateOne
 
+from booking_service.djongo.collections import TIMES_AS_STORED
 from catalog.models import ANY_CASE, Service, ServiceChange
 from catalog.search import Entry, SearchIndex, entry_of
 
@@ -191,7 +192,8 @@ def names_and_slugs() -> set[str]:
 
 def cities() -> list[str]:
     """Every city that a service names."""
-    return sorted(Service.objects.mongo_distinct("availability.availableCities", ACTIVE_OR_NOT))
+    found = Service.objects.mongo_distinct("availability.availableCities", ACTIVE_OR_NOT)
+    return sorted(city for city in found if isinstance(city, str))
 
 
 def ids_in_city(city: str) -> list[ObjectId]:
@@ -241,7 +243,7 @@ def packed(document: Document | None) -> bytes:
 
 
 def unpacked(body: bytes) -> Document | None:
-    return bson.decode(body) if body else None
+    return bson.decode(body, TIMES_AS_STORED) if body else None
 
 
 def document_of(service: Service) -> Document:

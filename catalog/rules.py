@@ -15,6 +15,7 @@ NAME = re.compile(r"[A-Z][A-Z0-9_]{1,59}")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST_SLUG = 100
 HIGHEST_SURGE = Decimal(5)
+HIGHEST_PRICE = 1_000_000  # rupees: with the highest surge, fee and tax it is still an amount that partners take
 LONGEST_VISIT_MINUTES = 12 * 60
 OLDEST = 120
 
@@ -77,8 +78,15 @@ def _identity(document: Document) -> Iterator[FieldError]:
 
 
 def _price(document: Document) -> Iterator[FieldError]:
-    if decimal_of(_part(document, "pricing").get("basePrice")) <= 0:
-        yield FieldError("pricing.basePrice", "The price must be more than nothing.", "NOT_POSITIVE")
+    yield from _amount(_part(document, "pricing").get("basePrice"), "pricing.basePrice")
+
+
+def _amount(rupees: Any, where: str) -> Iterator[FieldError]:
+    amount = decimal_of(rupees)
+    if amount <= 0:
+        yield FieldError(where, "The price must be more than nothing.", "NOT_POSITIVE")
+    if amount > HIGHEST_PRICE:
+        yield FieldError(where, f"The price is at most {HIGHEST_PRICE:,} rupees.", "OUT_OF_RANGE")
 
 
 def _package(document: Document) -> Iterator[FieldError]:
@@ -95,8 +103,7 @@ def _package(document: Document) -> Iterator[FieldError]:
         yield FieldError(f"{where}.sessions", "A package needs its number of sessions.", "PACKAGE_WITHOUT_SESSIONS")
     if (details.get("duration") or 0) < 1:
         yield FieldError(f"{where}.duration", "Say within how many days the sessions are taken.", "REQUIRED")
-    if decimal_of(details.get("totalPrice")) <= 0:
-        yield FieldError(f"{where}.totalPrice", "The price must be more than nothing.", "NOT_POSITIVE")
+    yield from _amount(details.get("totalPrice"), f"{where}.totalPrice")
 
 
 def _surge(document: Document) -> Iterator[FieldError]:

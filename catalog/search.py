@@ -87,20 +87,30 @@ class SearchIndex:
 
 
 def entry_of(document: Mapping[str, Any]) -> Entry:
-    """What search knows of a catalog document."""
-    name = document.get("name") or ""
-    by_part: list[list[str | None]] = [
-        [name, name.replace("_", " "), document.get("displayName")],
-        (document.get("seo") or {}).get("keywords") or [],
-        [document.get("shortDescription")],
-        [document.get("longDescription")],
+    """What search knows of a catalog document: nothing of what is no text, where texts belong."""
+    names, order = _texts(document.get("name")), document.get("sortOrder")
+    by_part = [
+        [*names, *(name.replace("_", " ") for name in names), *_texts(document.get("displayName"))],
+        _texts(_part(document, "seo").get("keywords")),
+        _texts(document.get("shortDescription")),
+        _texts(document.get("longDescription")),
     ]
-    parts = ["".join(f"{normalised(text)}\n" for text in texts if text) for texts in by_part]
+    parts = ["".join(f"{normalised(text)}\n" for text in texts) for texts in by_part]
     parts[NAMES] = f"\n{parts[NAMES]}"
     return Entry(
         service=document["_id"],
-        sort_order=-inf if document.get("sortOrder") is None else document["sortOrder"],
-        is_active=bool((document.get("availability") or {}).get("isActive", True)),
+        sort_order=order if isinstance(order, int | float) else -inf,
+        is_active=bool(_part(document, "availability").get("isActive", True)),
         text="".join(parts),
         ends=tuple(accumulate(map(len, parts))),
     )
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts that a text, or a list of them, holds."""
+    return [text for text in (value if isinstance(value, list) else [value]) if text and isinstance(text, str)]
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = document.get(name)
+    return part if isinstance(part, Mapping) else {}

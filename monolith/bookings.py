@@ -13,14 +13,16 @@ from bson import Decimal128, ObjectId
 from bookings.lifecycle import FINAL, Status
 from bookings.models import Booking
 from bookings.scheduling import local_instant, parse_time
-from monolith.conversion import Converted, Document, Quarantine, copied, document_id, instant, shaped
+from monolith.conversion import Converted, Document, Quarantine, Shape, copied, document_id, instant, shaped
 from monolith.schema import shape_of
 
 DEFAULT_MINUTES = 60  # the monolith's default
 LONGEST_MINUTES = 24 * 60
 _STATUSES = frozenset(Status)
 _STARS = range(1, 6)
-_SHAPE = shape_of(Booking)
+# Below these the service writes, though its model of a booking does not know them.
+_WRITTEN_BELOW = ("actualService", "notifications", "reminders", "statusTimestamps")
+_SHAPE: Shape = {**shape_of(Booking), **{name: {} for name in _WRITTEN_BELOW}}
 
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
 _CANCELLATION = ("refundAmount", "cancellationFee")
@@ -101,8 +103,8 @@ def _visit_time(converted: Converted, zone: ZoneInfo) -> None:
 
 def visit_start(document: Document, zone: ZoneInfo) -> datetime | None:
     """When the visit begins (UTC), from the local day and the text; None when they are no day and time."""
-    day = local_day(document.get("scheduledDate"), zone)
     try:
+        day = local_day(document.get("scheduledDate"), zone)
         at = parse_time(str(document.get("scheduledTime", "")))
         return local_instant(day, at, zone) if day else None
     except (ValueError, OverflowError):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Any
 
-from catalog.models import Service
+from catalog.models import Service, Stats
 from catalog.rules import faults
-from catalog.terms import service_of
-from monolith.conversion import Converted, Document, Quarantine, copied, document_id, shaped
-from monolith.schema import shape_of
+from monolith.conversion import Converted, Document, Quarantine, document_id, shaped
+from monolith.schema import of_another_kind, shape_of
 
 _SHAPE = shape_of(Service)
 NOTHING_COUNTED = {"totalBookings": 0, "totalRevenue": 0, "avgRating": 0, "totalReviews": 0, "ratingSum": 0}
@@ -21,30 +20,41 @@ def converted_service(source: Document) -> Converted:
         Quarantine: it breaks a rule of the catalog that staff could not break either.
     """
     document_id(source)
-    converted = Converted(copied(source, "pricing", "stats"))
+    converted = Converted(_without_nothing(source))
     document = converted.document
     converted.money("pricing", "basePrice")
     converted.money("pricing.packageDetails", "pricePerSession", "totalPrice")
     converted.money("pricing.surgePricing", "surgeMultiplier")
     shaped(converted, _SHAPE)
     _package_category(converted)
+    _stats(converted)
     if broken := _broken(document):
         raise Quarantine("RULE_BROKEN", broken)
     converted.note_rounding()
-    document["stats"] = {**(converted.part("stats") or {}), **NOTHING_COUNTED}
     return converted
 
 
 def _broken(document: Document) -> str:
-    """Which rules of the catalog the document breaks, or that the catalog cannot read it at all."""
-    try:
-        broken = [f"{fault.field}: {fault.message}" for fault in faults(document)]
-        closed = service_of(document).closed_dates and document["availability"]["closedDates"]
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return f"a value is of another kind than the catalog's ({type(error).__name__})"
-    if not all(isinstance(day, datetime) for day in closed):
-        broken.append("availability.closedDates: A day is text, not a date.")
-    return "; ".join(broken)
+    """Which rules of the catalog the document breaks, or where the catalog could not read it."""
+    if unreadable := list(of_another_kind(Service, document)):
+        return f"of another kind than the catalog's: {', '.join(unreadable)}"
+    return "; ".join(f"{fault.field}: {fault.message}" for fault in faults(document))
+
+
+def _without_nothing(value: Any) -> Any:
+    """The value without what is stored as nothing at all in it, which means no more than its absence."""
+    if isinstance(value, dict):
+        return {name: _without_nothing(part) for name, part in value.items() if part is not None}
+    return value
+
+
+def _stats(converted: Converted) -> None:
+    """Nothing counted yet, and what is not counted anew as it was, if it can be read."""
+    stats = (converted.part("stats") or {}) | NOTHING_COUNTED
+    for name in list(of_another_kind(Stats, stats)):
+        converted.original[f"stats.{name}"] = stats.pop(name)
+        converted.note("PART_UNREADABLE", f"stats.{name} is of another kind: left out, the original kept")
+    converted.document["stats"] = stats
 
 
 def _package_category(converted: Converted) -> None:

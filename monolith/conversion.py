@@ -23,7 +23,7 @@ Shape = Mapping[str, "Shape | list[Shape] | None"]
 PAISE = Decimal("0.01")
 MOST_MONEY = Decimal(10) ** 12
 # Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
-CONVERSION = b"2"
+CONVERSION = b"3"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,6 @@ class Import:
             self.advance(len(batch))
         return ledger
 
-    def wrote_anything(self) -> bool:
-        """Whether any document was written, so that counters have to be computed anew."""
-        wrote = (Outcome.TAKEN, Outcome.FIXED)
-        return not self.dry_run and any(ledger.counts[o] for ledger in self.ledgers.values() for o in wrote)
-
     # --- a batch ------------------------------------------------------------------------------------------------------
     def _batch(self, ledger: Ledger, batch: Sequence[Read]) -> None:
         ids = [
@@ -225,8 +220,10 @@ class Import:
             arrival.converted.findings.remove(PROVIDER_BUSY)
             arrival.converted.findings.append(PATIENT_BUSY)
             arrival.converted.document["claims"] = []
-            slot_guard.give_back(arrival.id, arrival.held)
-            return _put_all("nursebookings", [arrival])
+            refused = _put_all("nursebookings", [arrival])
+            if not refused:
+                slot_guard.give_back(arrival.id, arrival.held)
+            return refused
 
     def _put_with_claims(
         self, arrivals: Sequence[Arrival], *, without_provider: Finding | None = None
@@ -346,6 +343,8 @@ def _put(arrival: Arrival) -> Put:
 
 def mend(collection: str, converted: Converted, fields: set[str]) -> Finding | None:
     """What a unique index refused, changed so that it can be written; or why it cannot be."""
+    if not fields:
+        return Finding("RULE_BROKEN", "quarantined: MongoDB refuses it")
     if fields == {"updatedAt"}:
         return CHANGED_HERE
     if collection == "patients" and fields == {"phone"}:
@@ -362,14 +361,21 @@ def mend(collection: str, converted: Converted, fields: set[str]) -> Finding | N
 
 
 def _instead_of_seed(converted: Converted) -> Finding | None:
-    """The monolith's service takes the place of a seeded one that nobody has edited."""
+    """The monolith's service takes the place of seeded ones that nobody has edited, if no other one has its names."""
     document = converted.document
-    seeded = repositories.service_seeded(document["name"], document["slug"])
-    if seeded is None:
+    in_its_way = repositories.services_named_as(document)
+    if not all(_gives_way(service, document["name"]) for service in in_its_way):
         return Finding("NAME_TAKEN", f"quarantined: another service is named {document['name']} or {document['slug']}")
-    repositories.service_remove(seeded["_id"])
-    converted.note("SEED_REPLACED", f"takes the place of the seeded {seeded['name']}, which nobody had edited")
+    for seeded in in_its_way:
+        repositories.service_remove(seeded["_id"])
+        converted.note("SEED_REPLACED", f"takes the place of the seeded {seeded['name']}, which nobody had edited")
     return None
+
+
+def _gives_way(service: Document, name: str) -> bool:
+    """Whether the seed made the service, nobody has changed it since, and no booking would lose it to `name`."""
+    is_seeded = "monolith" not in service and not service.get("__v")
+    return is_seeded and (service["name"] == name or not (service.get("stats") or {}).get("totalBookings"))
 
 
 def _entry(collection: str, read: Read, finding: Finding, now: datetime) -> Document:

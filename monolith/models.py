@@ -26,7 +26,7 @@ class QuarantinedDocument(models.Model):
 
 
 class ImportRun(Document):
-    """One run of `import_monolith` that came to its end; `--since last` goes on from where the latest began."""
+    """One run of `import_monolith` that came to its end; `--since last` goes on from just before the latest began."""
 
     began_at = models.DateTimeField(db_column="beganAt")
     ended_at = models.DateTimeField(db_column="endedAt")

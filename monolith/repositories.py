@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import bson
 from bson import Decimal128, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
 from django.db import DatabaseError, connection
-from pymongo import InsertOne, MongoClient, ReplaceOne, UpdateOne
+from pymongo import InsertOne, MongoClient, ReadPreference, ReplaceOne, UpdateOne
 
+from booking_service.djongo import transaction
 from booking_service.djongo.errors import driver_error
 from bookings.models import Booking
 from catalog.models import Service
@@ -22,9 +26,11 @@ from monolith.sources import Read
 from patients.models import Patient
 
 OWNERS = {"servicecatalogs": Service, "patients": Patient, "nursebookings": Booking}
-DUPLICATE_KEY = 11000
 # What only this service writes, some of it without a new `updatedAt`, such as a sign-out.
-OURS = {"servicecatalogs": (), "patients": ("sessions", "signedOutAt"), "nursebookings": ("reminders", "notifications")}
+OURS = {"servicecatalogs": (), "patients": ("signedOutAt",), "nursebookings": ("reminders", "notifications")}
+_STRICT = CodecOptions[Document](tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+# So long after its `updatedAt` a document may become visible: clocks differ, and a secondary is behind.
+LATE = timedelta(minutes=10)
 
 
 class MonolithDatabase:
@@ -43,11 +49,21 @@ class MonolithDatabase:
         return self._database[collection].estimated_document_count()
 
     def read(self, collection: str, since: datetime | None) -> Iterator[Read]:
-        options = CodecOptions[Document](tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-        documents = self._database[collection].with_options(options)
+        """What changed last is read from the primary: after the last catch-up nobody reads again."""
+        options = CodecOptions(RawBSONDocument)
+        documents = self._database[collection].with_options(options, ReadPreference.PRIMARY if since else None)
         changed = {"$or": [{"updatedAt": {"$gte": since}}, {"updatedAt": None}]} if since else {}
         for document in documents.find(changed).sort("_id", 1):
-            yield Read(str(document.get("_id")), document)
+            yield _decoded(document.raw)
+
+
+def _decoded(document: bytes | memoryview) -> Read:
+    try:
+        decoded = bson.decode(document, _STRICT)
+        return Read(str(decoded.get("_id")), decoded)
+    except InvalidBSON as error:
+        decoded = bson.decode(document, _STRICT.with_options(unicode_decode_error_handler="replace"))
+        return Read(str(decoded.get("_id")), fault=f"a text in it is none ({type(error).__name__})", text=str(decoded))
 
 
 def target_identity() -> tuple[Any, str]:
@@ -105,13 +121,14 @@ class Put:
 
 
 def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
-    """Write all that can be written; for each that a unique index refused, the fields of that index.
+    """Write all that can be written; for each that a unique index refused, the fields of that index, and none for each
+    that MongoDB refused for another reason.
 
     A document that somebody changed in the meantime is refused with {"updatedAt"}. One that is replaced keeps what only
     this service writes, as it stands at that moment.
 
     Raises:
-        django.db.DatabaseError: anything but a duplicate key.
+        django.db.DatabaseError: what is not about single documents.
     """
     if not puts:
         return {}
@@ -127,25 +144,35 @@ def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
     except DatabaseError as error:
         details = getattr(driver_error(error), "details", None) or {}
         faults = details.get("writeErrors") or []
-        if not faults or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+        if not faults:
             raise
         refused = {puts[fault["index"]].document["_id"]: set(fault.get("keyPattern", ())) for fault in faults}
-    return refused | _changed_meanwhile(collection, [put for put in puts if not put.is_new])
+        if transaction.in_transaction():  # which is lost with them, and can be asked nothing more
+            return refused
+    replaced = [put for put in puts if not put.is_new and put.document["_id"] not in refused]
+    return refused | _changed_meanwhile(collection, replaced)
 
 
 def _replacing(collection: str, document: Document) -> list[Document]:
     """The update that puts `document` in place of the stored one, whose own part the server takes over itself."""
     ours: Document = {name: f"${name}" for name in OURS[collection]}
+    if collection == "servicecatalogs":  # whoever has the service open will notice when saving
+        ours["__v"] = {"$add": [{"$ifNull": ["$__v", 0]}, 1]}
     if collection == "patients":
         ours["password"] = {"$cond": [_is_new_hash(document), "$password", {"$literal": document["password"]}]}
+        ours["sessions"] = {"$cond": [_has_same_password(document), "$sessions", []]}
     return [{"$replaceWith": {"$mergeObjects": [{"$literal": document}, ours]}}]
+
+
+def _has_same_password(document: Document) -> Document:
+    """Whether the stored patient's password was last changed when that of `document` was."""
+    changed_at = document.get("passwordChangedAt")
+    return {"$eq": [{"$ifNull": ["$passwordChangedAt", None]}, {"$literal": changed_at}]}
 
 
 def _is_new_hash(document: Document) -> Document:
     """Whether the stored patient's password is still that of `document`, hashed anew when it was used here."""
-    changed_at = document.get("passwordChangedAt")
-    same = {"$eq": [{"$ifNull": ["$passwordChangedAt", None]}, {"$literal": changed_at}]}
-    return {"$and": [same, {"$regexMatch": {"input": "$password", "regex": "^argon2"}}]}
+    return {"$and": [_has_same_password(document), {"$regexMatch": {"input": "$password", "regex": "^argon2"}}]}
 
 
 def _changed_meanwhile(collection: str, replaced: Sequence[Put]) -> dict[ObjectId, set[str]]:
@@ -154,10 +181,10 @@ def _changed_meanwhile(collection: str, replaced: Sequence[Put]) -> dict[ObjectI
     return {key: {"updatedAt"} for key, mark in wanted.items() if key not in here or here[key].fingerprint != mark}
 
 
-def service_seeded(name: str, slug: str) -> Document | None:
-    """The service under one of these names that the seed made and nobody has changed since."""
-    taken = {"$or": [{"name": name}, {"slug": slug}], "monolith": {"$exists": False}, "__v": {"$in": [0, None]}}
-    return Service.objects.mongo_find_one(taken)
+def services_named_as(document: Document) -> list[Document]:
+    """The other services with the name or the slug of `document`."""
+    names = [{"name": document["name"]}, {"slug": document["slug"]}]
+    return list(Service.objects.mongo_find({"$or": names, "_id": {"$ne": document["_id"]}}))
 
 
 def service_remove(service_id: ObjectId) -> None:
@@ -197,10 +224,10 @@ def run_add(began_at: datetime, ended_at: datetime, *, verified: bool) -> None:
     )
 
 
-def last_run_began() -> datetime | None:
-    """When the latest run that came to its end began."""
+def catch_up_from() -> datetime | None:
+    """When the latest run that came to its end began, and LATE earlier."""
     last = ImportRun.objects.mongo_find_one({}, sort=[("beganAt", -1)])
-    return last["beganAt"] if last else None
+    return last["beganAt"] - LATE if last else None
 
 
 # --- counters and verification ----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from monolith.report import Ledger
 BATCH = 1000
 MONEY = {"nursebookings": "pricing.payableAmount", "servicecatalogs": "pricing.basePrice", "patients": None}
 # What a conversion changes on purpose; everything else has to be as it was.
-RECOMPUTED = {"patients": {"totalBookings", "totalSpent"}, "servicecatalogs": {"stats"}, "nursebookings": set()}
+RECOMPUTED = {"patients": {"totalBookings", "totalSpent"}, "servicecatalogs": {"stats", "__v"}, "nursebookings": set()}
 
 
 @dataclass(frozen=True, slots=True)

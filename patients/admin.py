@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminDateWidget
 
+from booking_service.api.admin_forms import RemembersShown, StoresWhatWasCompared
 from booking_service.api.admin_lists import BoundedList, BoundedLists
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import ServiceError
@@ -38,7 +39,6 @@ STATE = (
     "updated_at",
 )
 CLINICAL = ("blood_group", "clinical_history", "insured_with")
-MOVED_ON = "Somebody else has changed this since the page was opened. Open it again to see to what."
 
 
 def staff_caller(request: HttpRequest) -> Caller:
@@ -84,7 +84,7 @@ class DayField(forms.DateField):
         return day and datetime.combine(day, time.min, UTC)
 
 
-class ContactForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+class ContactForm(RemembersShown, forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
     """What staff correct, under the rules of the API. What they leave as it was is left alone, however old it is.
 
     "As it was" is as the page showed it, which the page itself keeps: the document may have moved on since. Only a day
@@ -93,29 +93,17 @@ class ContactForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the 
 
     date_of_birth = DayField(required=False, widget=UnfoldAdminDateWidget)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            field.show_hidden_initial = True
-
-    def has_moved_on(self, name: str) -> bool:
-        """Whether the document has another value now than the page showed."""
-        shown = self.data.get(self[name].html_initial_name)
-        now = self.fields[name].prepare_value(self[name].initial)
-        return shown is not None and shown != ("" if now is None else str(now))
-
     def changes(self) -> dict[str, Any]:
         """The changed values by the document's field names."""
         names = [name for name in self.changed_data if name in self.cleaned_data]
         return {Patient._meta.get_field(name).column: self.cleaned_data[name] for name in names}
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> Any:
+        cleaned = super().clean()
         names = {field.column: field.name for field in Patient._meta.fields}
         for error in contact_errors(self.changes()):
             self.add_error(names[error.field], error.message)
-        for name in filter(self.has_moved_on, self.changed_data):
-            self.add_error(name, MOVED_ON)
-        return self.cleaned_data
+        return cleaned
 
 
 class RefusalsAsMessages:
@@ -138,7 +126,7 @@ class PatientList(BoundedList):
 
 
 @admin.register(Patient)
-class PatientAdmin(BoundedLists, RefusalsAsMessages, ModelAdmin):
+class PatientAdmin(BoundedLists, RefusalsAsMessages, StoresWhatWasCompared, ModelAdmin):
     """Looked up by exactly what one knows of a patient: anything vaguer would read the whole collection."""
 
     list_display = ("name", "email", "phone", "is_active", "created_at")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from functools import cache
+from typing import Any
 
 import argon2
 import bcrypt
@@ -59,12 +60,12 @@ def password_hash(password: str) -> str:
     return make_password(password, hasher="argon2")
 
 
-def password_is_right(password: str, stored: str | None) -> bool:
-    """Whether `password` made the hash `stored`; None stands for an account that does not exist.
+def password_is_right(password: str, stored: Any) -> bool:
+    """Whether `password` made the hash `stored`: never, where that is no text; None is an account that does not exist.
 
     Takes the same time for every refusal.
     """
-    encoded = from_monolith(stored or "")
+    encoded = from_monolith(stored) if isinstance(stored, str) else ""
     compared = []
     for hasher in (PatientArgon2Hasher(), MonolithBcryptHasher()):
         if encoded.startswith(f"{hasher.algorithm}$"):

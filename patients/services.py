@@ -150,11 +150,8 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
     email_lower = email.lower()
     with SIGN_IN_LIMITS.attempt(account=email_lower, address=address):
         found = repositories.by_email(email_lower)
-        stored = found.get("password") if found else None
-        if found is None or not stored:
-            passwords.password_is_right(password, None)  # takes as long
-            raise InvalidCredentials
-        if not passwords.password_is_right(password, stored):
+        stored: Any = found.get("password") if found else None
+        if not passwords.password_is_right(password, stored) or found is None:
             raise InvalidCredentials
     if found.get("isActive") is False:
         raise AccountDeactivated

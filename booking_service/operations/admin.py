@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import UserChangeForm, UserCreationForm
 
+from booking_service.api.admin_forms import RemembersShown, StoresWhatWasCompared
 from booking_service.api.admin_lists import BoundedLists
 from booking_service.operations.passwords import StaffPasswordForm
 
@@ -21,17 +22,10 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
-class ChangesAlone:
+class ChangesAlone(RemembersShown):
     """Mixed in before a model form: what was changed since the form was shown, and nothing else of it, is stored."""
 
-    fields: dict[str, forms.Field]
     cleaned_data: dict[str, Any]
-    changed_data: list[str]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            field.show_hidden_initial = not field.disabled  # a disabled one is the hash of a password
 
     def _post_clean(self) -> None:
         self.cleaned_data = {name: value for name, value in self.cleaned_data.items() if name in self.changed_data}
@@ -46,7 +40,7 @@ class GroupForm(ChangesAlone, forms.ModelForm):  # type: ignore[type-arg]  # gen
     """A role."""
 
 
-class SavesChanges(BoundedLists):
+class SavesChanges(BoundedLists, StoresWhatWasCompared):
     """Mixed in before a ModelAdmin whose form is a ChangesAlone: an update writes those fields, and never inserts."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -67,10 +61,10 @@ class UserAdmin(SavesChanges, StockUserAdmin, ModelAdmin):  # type: ignore[misc,
     readonly_fields = ("last_login", "date_joined")
 
     def get_deleted_objects(self, objs: Iterable[User], request: HttpRequest) -> Any:
-        """Whoever is named in the history of what staff did stays: with the user Django would delete those lines."""
+        """Whoever has ever signed in stays: the audit and the histories of bookings and services may name them."""
         objs = list(objs)
         deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
-        kept = [f"the history of what {user} did: deactivate instead" for user in objs if user.logentry_set.exists()]
+        kept = [f"the history of what {user} did: deactivate instead" for user in objs if user.last_login]
         return deleted, counts, missing, [*protected, *kept]
 
 

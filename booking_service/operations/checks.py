@@ -39,10 +39,11 @@ def check_rate_limits(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 @register()
 def check_trusted_proxies(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """A proxy that is misspelt is one that is not trusted, and all its clients would share one limit."""
+    """A proxy that is misspelt is not trusted, and all its clients would share one limit; where everybody is trusted,
+    everybody chooses the address whose limit it is."""
     return [
         Error(
-            f"TRUSTED_PROXIES has {proxy!r}, which is no address and no network.",
+            f"TRUSTED_PROXIES has {proxy!r}, which is no address and no network of proxies.",
             hint="Give addresses or networks, such as 10.0.0.0/8,192.168.1.7.",
             id="operations.E003",
         )
@@ -72,7 +73,6 @@ def problems_at_start() -> list[CheckMessage]:
 
 def _is_network(text: str) -> bool:
     try:
-        ip_network(text)
+        return ip_network(text).prefixlen > 0
     except ValueError:
         return False
-    return True

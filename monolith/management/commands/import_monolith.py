@@ -36,7 +36,7 @@ class Command(BaseCommand):
         bind_request_id()
         began_at = datetime.now(UTC)
         source = source_of(options["source"])
-        since = repositories.last_run_began() if options["since"] == "last" else options["since"]
+        since = repositories.catch_up_from() if options["since"] == "last" else options["since"]
         path = options["report"] or Path(f"import-report-{began_at:%Y%m%d-%H%M%S}.tsv")
         with path.open("w") as file:
             work = Import(source, Report(file), since=since, dry_run=options["dry_run"], now=began_at)
@@ -60,12 +60,11 @@ class Command(BaseCommand):
         )
 
     def _finish(self, work: Import, began_at: datetime) -> None:
-        """Verify what was taken, and bring up to date what follows from it."""
+        """Bring up to date what follows from what was taken, by this run or one that was killed; verify what was."""
+        repositories.counters_recompute()
+        repositories.service_counters_set(work.terms.names())
+        services_imported()
         results = [check for ledger in work.ledgers.values() for check in checks(ledger)]
-        if work.wrote_anything():
-            repositories.counters_recompute()
-            repositories.service_counters_set(work.terms.names())
-            services_imported()
         for check in results:
             verdict = "verified" if check.holds else f"DIFFERS: {check.found} here"
             self.stdout.write(f"{check.what}: {check.expected}, {verdict}")

@@ -528,3 +528,29 @@ def test_it_logs_what_broke_a_page(
     [logged] = [record for record in caplog.records if record.name == "django.request"]
     assert logged.exc_info is not None
     assert logged.exc_info[0] is TypeError
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "texts that are none": {"shortDescription": 5, "longDescription": ["a"], "seo.keywords": ["covid", 19]},
+    "names that are none": {"displayName": ["x"], "seo": [{}], "sortOrder": "first"},
+    "no prices": {"pricing.basePrice": "free", "pricing.surgePricing": "yes", "stats.completionRate": ""},
+    "cities that are none": {"availability.availableCities": [None, 5, "Pune"]},
+    "a city": {"availability.availableCities": "Pune"},
+    "nulls": {"availability.availableCities": None, "availability.isActive": None, "availability.availableDays": ""},
+    "texts for lists": {"serviceDetails.equipmentRequired": "Gloves", "included": "Visit", "faqs": "none"},
+    "texts for documents": {"pricing": "x", "serviceDetails": "x", "availability": "x", "requirements": "x"},
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_no_odd_service_takes_the_list_or_the_search_from_others(editor: Client, kind: str) -> None:
+    service_made("WOUND_CARE", displayName="Care of wounds")
+    Service.objects.mongo_update_one({"_id": service_made()}, {"$set": ODD[kind]})
+    services.services_imported()
+
+    page = editor.get(SERVICES)
+
+    assert [name in page.content.decode() for name in ("WOUND_DRESSING", "WOUND_CARE")] == [True, True]
+    assert editor.get(SERVICES, {"q": "wound"}).status_code == 200
+    found = Client().get("/api/services/search", {"q": "wound care"})
+    assert [service["name"] for service in found.json()["data"]] == ["WOUND_CARE"]

@@ -55,6 +55,30 @@ def test_it_moves_services_of_a_later_page_among_themselves(editor: Client, monk
     assert order() == ["FIRST", "SECOND", "FOURTH", "THIRD"]
 
 
+ODD_ROWS: dict[str, dict[str, str | None]] = {
+    "a service that is gone": {"form-0-_id": "0" * 24},
+    "an id that is none": {"form-0-_id": "x"},
+    "an empty id": {"form-0-_id": ""},
+    "no id": {"form-0-_id": None},
+    "a row more": {"form-TOTAL_FORMS": "3", "form-2-sort_order": "7"},
+    "an old row less": {"form-INITIAL_FORMS": "1"},
+}
+
+
+@pytest.mark.parametrize("kind", ODD_ROWS)
+def test_it_moves_nothing_when_a_row_is_no_service_any_more(editor: Client, kind: str) -> None:
+    first, second = service_made("FIRST", sortOrder=0), service_made("SECOND", sortOrder=1)
+    moved = {"form-0-_id": str(first), "form-0-sort_order": "1", "form-1-_id": str(second), "form-1-sort_order": "0"}
+    posted = {"form-TOTAL_FORMS": "2", "form-INITIAL_FORMS": "2", "_save": "Save", **moved} | ODD_ROWS[kind]
+
+    page = editor.post(SERVICES, {name: value for name, value in posted.items() if value is not None})
+
+    assert page.status_code == 200
+    assert "Open it again" in page.content.decode()
+    assert order() == ["FIRST", "SECOND"]
+    assert Service.objects.mongo_count_documents({}) == 2
+
+
 def test_it_parts_services_that_share_a_place(editor: Client) -> None:
     for name in ("FIRST", "SECOND", "THIRD"):
         service_made(name, sortOrder=0)

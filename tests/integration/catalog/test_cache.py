@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
 from django.core.cache import caches
 from django.db import connection
 from django.test import Client
@@ -178,6 +179,16 @@ def test_it_prices_by_a_change_at_once() -> None:
     services.service_update(actor=EDITOR, service_id=service_id, version=0, document=dearer)
 
     assert services.service_resolve("WOUND_DRESSING").base_price == 600
+
+
+def test_it_prices_a_service_with_a_time_in_it_that_no_calendar_has() -> None:
+    service_id = service_made()
+    far = DatetimeMS(8_640_000_000_000_000)
+    Service.objects.mongo_update_one({"_id": service_id}, {"$set": {"pricing.since": far}})
+    services.services_imported()
+
+    for _ in range(2):
+        assert services.service_resolve("WOUND_DRESSING").base_price == 499
 
 
 def test_it_forgets_within_a_transaction_only_when_that_commits() -> None:

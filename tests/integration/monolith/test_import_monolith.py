@@ -12,16 +12,21 @@ from pathlib import Path
 
 import pytest
 from bson import Decimal128, ObjectId, json_util
+from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from django.core.management import CommandError
 from django.db import connection
 from pymongo import MongoClient
 
 from catalog import services
+from catalog.exceptions import ServiceChanged
 from monolith import repositories
 from monolith.repositories import target_identity
 from patients.models import Patient
 from tests.benchmarks.population import write_export
+from tests.factories import service_document
+from tests.integration.catalog.documents import EDITOR
 from tests.integration.monolith.conftest import SAMPLE, collection, everything, one, stored
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -186,6 +191,16 @@ def test_it_catches_up_with_what_changed_since(run, export):
     assert "nursebookings: 1 read: 1 taken with a fix" in output
 
 
+def test_it_takes_what_became_visible_just_after_the_last_run_had_read(run, export):
+    run()
+    earlier = collection("monolithimports").find_one(sort=[("beganAt", -1)])["beganAt"] - timedelta(seconds=1)
+    late = {"$date": f"{earlier.isoformat()}Z"}
+
+    run(export(nursebookings=lambda found: visit(found, AURA, status="CANCELLED", updatedAt=late)), since="last")
+
+    assert stored("nursebookings", AURA)["status"] == "CANCELLED"
+
+
 def test_it_goes_on_from_the_last_run(run):
     run()
 
@@ -207,6 +222,20 @@ def test_it_keeps_ours_when_both_sides_changed_a_document(run, export, report):
     assert stored("patients", BAD_PHONE)["name"] == "Changed There"
     waiting = collection("monolithquarantine").find_one({"_id": f"patients:{FIRST_PATIENT}"})
     assert waiting["source"]["name"] == "Changed There"
+
+
+def test_staff_notice_that_a_service_was_caught_up_with_while_they_had_it_open(run, export):
+    run()
+    before = collection("servicecatalogs").find_one({"name": "INJECTION_IM"})
+
+    dearer = {"basePrice": 899, "currency": "INR"}
+    output = run(export(servicecatalogs=lambda found: [{**found[0], "pricing": dearer}, *found[1:]]))
+
+    assert "DIFFERS" not in output
+    assert stored("servicecatalogs", str(before["_id"]))["pricing"]["basePrice"] == Decimal128("899.00")
+    theirs = {"service_id": before["_id"], "version": before["__v"], "document": service_document("INJECTION_IM")}
+    with pytest.raises(ServiceChanged):
+        services.service_update(actor=EDITOR, **theirs)
 
 
 def test_catching_up_keeps_sessions_and_the_new_hash_of_an_old_password(run, export):
@@ -239,15 +268,16 @@ def test_a_sign_out_while_it_catches_up_is_not_undone(run, export, monkeypatch):
     assert (found["name"], found["sessions"], found["signedOutAt"]) == ("Changed There", [], at)
 
 
-def test_another_password_of_the_monolith_counts(run, export):
+def test_another_password_of_the_monolith_counts_and_ends_what_was_opened_with_the_old_one(run, export):
     run()
-    ours = {"password": "argon2$of-the-old-password"}
+    ours = {"password": "argon2$of-the-old-password", "sessions": [{"_id": ObjectId(), "refreshId": "x"}]}
     collection("patients").update_one({"_id": ObjectId(FIRST_PATIENT)}, {"$set": ours})
     changed = {"passwordChangedAt": {"$date": "2026-12-01T00:00:00Z"}}
 
     run(export(patients=lambda found: [{**p, **changed} for p in found]))
 
-    assert stored("patients", FIRST_PATIENT)["password"].startswith("bcrypt$")
+    patient = stored("patients", FIRST_PATIENT)
+    assert (patient["password"].startswith("bcrypt$"), patient["sessions"]) == (True, [])
 
 
 def test_a_reminder_sent_while_it_catches_up_is_not_forgotten(run, export, monkeypatch):
@@ -300,6 +330,9 @@ def test_dates_that_are_text_are_dates_here_wherever_they_stand(run, export, rep
         ({"serviceLocation": "at home"}, "PART_UNREADABLE"),
         ({"serviceLocation": {"address": ["1 MG Road"]}}, "PART_UNREADABLE"),
         ({"patientDetails": "mother"}, "PART_UNREADABLE"),
+        ({"statusTimestamps": "x"}, "PART_UNREADABLE"),
+        ({"actualService": 5}, "PART_UNREADABLE"),
+        ({"notifications": [], "reminders": True}, "PART_UNREADABLE"),
         ({"payment": None}, "NO_PAYMENT"),
         ({"payment": "cash"}, "PART_UNREADABLE"),
         ({"pricing": {"payableAmount": None, "totalAmount": 500.001}}, "MONEY_ROUNDED"),
@@ -317,13 +350,45 @@ def test_a_visit_with_something_of_another_kind_in_it_stops_nothing(run, export,
 def test_a_service_that_the_catalog_cannot_read_stops_nothing(run, export, report):
     def broken(found):
         closed = {**found[1]["availability"], "closedDates": ["Christmas"]}
-        return [{**found[0], "name": 5}, {**found[1], "availability": closed}, *found[2:]]
+        many = {**found[2], "sortOrder": [3]}  # which no index takes beside a list of cities
+        return [{**found[0], "name": 5}, {**found[1], "availability": closed}, many, *found[3:]]
 
     output = run(export(servicecatalogs=broken))
 
-    assert [told for told in report().values() if told[1] == "RULE_BROKEN"] == [("quarantined", "RULE_BROKEN")] * 2
-    assert collection("servicecatalogs").count_documents({}) == 5
+    assert [told for told in report().values() if told[1] == "RULE_BROKEN"] == [("quarantined", "RULE_BROKEN")] * 3
+    assert collection("servicecatalogs").count_documents({}) == 4
     assert "DIFFERS" not in output
+
+
+@pytest.fixture
+def no_long_visits():
+    """MongoDB itself refuses a visit of two hours, as it refuses some documents for reasons of its own."""
+    refuse = {"collMod": "nursebookings", "validator": {"estimatedDuration": {"$lt": 120}}}
+    collection("nursebookings").database.command(refuse)
+    yield
+    collection("nursebookings").database.command({**refuse, "validator": {}})
+
+
+@pytest.mark.parametrize("days", [-20, 20])
+@pytest.mark.parametrize("runs_before", [0, 1])
+@pytest.mark.usefixtures("no_long_visits")
+def test_a_document_that_mongodb_refuses_stops_nothing(run, export, report, days, runs_before):
+    def with_a_twin(note, **changes):
+        here = {"scheduledDate": in_days(days), "scheduledTime": "10:00 AM", "status": "REQUESTED"}
+        later = {"scheduledTime": "15:00", "specialInstructions": note, "estimatedDuration": 60}
+        return export(nursebookings=lambda found: and_its_twin(visit(found, **here, **changes), **later))
+
+    for _ in range(runs_before):
+        run(with_a_twin("first"))
+    before = collection("slotclaims").count_documents({"booking": ObjectId(REQUESTED_VISIT)})
+
+    output = run(with_a_twin("then", estimatedDuration=120))
+
+    assert stored("nursebookings", "f" * 24)["specialInstructions"] == "then"
+    assert report()[REQUESTED_VISIT] == ("quarantined", "RULE_BROKEN")
+    assert collection("nursebookings").count_documents({}) == 58 + runs_before
+    assert "DIFFERS" not in output
+    assert collection("slotclaims").count_documents({"booking": ObjectId(REQUESTED_VISIT)}) == before
 
 
 def test_an_email_with_something_unseen_in_it_is_quarantined(run, export, report):
@@ -348,6 +413,17 @@ def test_two_patients_with_one_email_or_phone_do_not_both_get_it(run, export, re
     assert stored("patients", "b" * 24)["phone"] == ""
 
 
+def test_a_phone_that_another_patient_has_is_left_out_when_catching_up_too(run, export, report):
+    run()
+
+    def moved(found):
+        return [{**found[0], "phone": found[1]["phone"]}, *found[1:]]
+
+    run(export(patients=moved))
+
+    assert report()[FIRST_PATIENT] == ("taken with a fix", "PHONE_TAKEN")
+
+
 def test_the_later_of_two_documents_with_one_id_wins(run, export):
     run(export(nursebookings=lambda found: [*found, {**one(found, AURA), "status": "CANCELLED"}]))
 
@@ -366,6 +442,26 @@ def test_the_monoliths_service_takes_the_place_of_a_seeded_one_that_nobody_edite
     assert report()["6b02ee6211a9b27b1f6387f4"] == ("taken with a fix", "SEED_REPLACED")
     assert report()["6b02ee6211a9b27b1f6387f7"] == ("quarantined", "NAME_TAKEN")
     assert collection("servicecatalogs").count_documents({"name": "INJECTION_IM"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "slug", "also"),
+    [
+        ("WOUND_DRESSING", "injection-im", {"name": "INJECTION_IM", "slug": "injection-im", "__v": 3}),
+        ("DRESSING", "wound-dressing", {"name": "X", "slug": "x"}),
+    ],
+)
+def test_a_seeded_service_stays_where_the_monoliths_is_not_taken_or_named_otherwise(
+    run, export, report, name, slug, also
+):
+    common = {"displayName": "x", "category": "NURSING", "pricing": {}, "availability": {}}
+    seeded = {"name": "WOUND_DRESSING", "slug": "wound-dressing", "__v": 0, "stats": {"totalBookings": 3}}
+    collection("servicecatalogs").insert_many([{**common, **seeded}, {**common, **also}])
+
+    run(export(servicecatalogs=lambda found: [{**found[0], "name": name, "slug": slug}]))
+
+    assert report()["6b02ee6211a9b27b1f6387f4"] == ("quarantined", "NAME_TAKEN")
+    assert set(collection("servicecatalogs").distinct("name")) == {"WOUND_DRESSING", also["name"]}
 
 
 def test_it_refuses_a_folder_without_exports(run, tmp_path):
@@ -459,6 +555,7 @@ def test_it_reads_the_monoliths_database_as_it_reads_its_export(run, monoliths_d
 
     assert everything() == before
     assert "58 unchanged" in output
+    assert "patients: 14 read" not in run(monoliths_database, since="last")
 
 
 def test_a_date_that_python_does_not_know_stops_nothing(run, report, monoliths_database):
@@ -481,9 +578,45 @@ def test_a_date_that_python_does_not_know_stops_nothing(run, report, monoliths_d
     assert "58 unchanged" in run(monoliths_database)
 
 
+def test_a_text_that_is_none_stops_nothing(run, report, monoliths_database):
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()["patients"]
+        (found,) = theirs.with_options(CodecOptions(RawBSONDocument)).find({"_id": ObjectId(FIRST_PATIENT)})
+        theirs.delete_one({"_id": ObjectId(FIRST_PATIENT)})
+        theirs.insert_one(RawBSONDocument(bytes(found.raw).replace(b"Joseph Iyer", b"Joseph \xff\xfe\xfd\xfc")))
+
+    output = run(monoliths_database)
+
+    assert report()[FIRST_PATIENT] == ("quarantined", "UNREADABLE")
+    assert collection("patients").count_documents({}) == 13
+    assert "DIFFERS" not in output
+    with MongoClient[dict](monoliths_database) as client:
+        mended = {"_id": ObjectId(FIRST_PATIENT)}, {"$set": {"name": "Joseph Iyer"}}
+        client.get_default_database()["patients"].update_one(*mended)
+    run(monoliths_database)
+    assert collection("patients").count_documents({}) == 14
+    assert collection("monolithquarantine").count_documents({"_id": f"patients:{FIRST_PATIENT}"}) == 0
+
+
 def test_it_refuses_to_import_its_own_database(run, mongodb_uri):
     with pytest.raises(CommandError, match="own database"):
         run(_with_database(mongodb_uri, target_identity()[1]))
+
+
+def test_a_run_that_was_killed_before_its_end_leaves_no_counter_behind(run, monkeypatch):
+    def killed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    for step in ("counters_recompute", "service_counters_set", "run_add"):
+        with monkeypatch.context() as patch:
+            patch.setattr(repositories, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                run()
+
+    assert "58 unchanged" in run()
+
+    assert stored("patients", "6b02ee6354bb8f95d9a320be")["totalBookings"] == 12
+    assert collection("servicecatalogs").find_one({"name": "INJECTION"})["stats"]["totalBookings"] == 18
 
 
 def test_a_killed_run_finishes_the_same(run, tmp_path, mongodb_uri):

@@ -440,6 +440,25 @@ def test_it_locks_nobody_out_when_more_than_it_takes_say_nothing(web: Start, tmp
         assert requests.get(f"{running.url}/health/live", timeout=15).status_code == 200
 
 
+@pytest.mark.parametrize("most", [4096, 256])
+def test_it_takes_no_more_connections_than_it_may_have_open(web: Start, tmp_path: Path, most: int) -> None:
+    config = configured(tmp_path).removeprefix("--config ")
+    limit = f"import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (256, {most}))\n"
+    Path(config).write_text(limit + Path(config).read_text())
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="2", GUNICORN_CMD_ARGS=f"--config {config}")
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection((HOST, running.port), timeout=20)) for _ in range(300)]
+        time.sleep(0.5)  # as many as it takes are accepted by now
+        for client in clients:
+            client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        for client in clients:
+            with client:
+                assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+    assert "Too many open files" not in running.log.read_text()
+
+
 def test_it_logs_the_route_and_nothing_that_was_typed(web: Start) -> None:
     running = web()
     canary = "canary9876543210"

@@ -15,13 +15,14 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db import OperationalError
 from django.test import Client
 
+from booking_service.api.admin_forms import MOVED_ON
 from booking_service.api.callers import Caller, Role
 from booking_service.operations import dashboard
 from patients import services
-from patients.admin import MOVED_ON
 from patients.audit import clinical_access_record
 from patients.models import ClinicalAccess, Patient
 from tests.integration.patients.callers import Api
+from tests.integration.patients.test_login import in_parallel
 
 LOGIN = "/admin/login/"
 CHANGE_OWN = "/admin/password_change/"
@@ -180,6 +181,16 @@ def test_sessions_are_short_and_their_cookie_goes_nowhere_else(staff):
     cookie = client.get("/admin/").cookies["sessionid"]
     assert (cookie["path"], cookie["samesite"], cookie["httponly"]) == ("/admin/", "Strict", True)
     assert client.session.get_expiry_age() <= 30 * 60
+
+
+def test_no_cookie_of_the_admin_goes_anywhere_else(staff, asha):
+    client = staff("view_patient", "change_patient")
+    form = form_of(client.get(CHANGE.format(asha.id)))
+
+    answer = client.post(CHANGE.format(asha.id), form | {"name": "Asha Patil"})
+
+    assert {cookie["path"] for cookie in answer.cookies.values()} <= {"/admin/"}
+    assert "changed successfully" in client.get("/admin/").content.decode()
 
 
 @pytest.mark.parametrize("path", ["patients/patient/", "patients/clinicalaccess/", "auth/user/"])
@@ -361,6 +372,18 @@ def test_of_two_who_change_the_same_the_second_is_told(staff, asha):
     assert Patient.objects.mongo_find_one({"_id": asha.id}) == before
     again = form_of(client.get(CHANGE.format(asha.id)))
     assert client.post(CHANGE.format(asha.id), again | typed).status_code == 302
+
+
+def test_of_several_who_change_the_same_at_once_one_is_stored_and_the_others_are_told(staff, asha):
+    clients = [staff("view_patient", "change_patient") for _ in range(4)]
+    path = CHANGE.format(asha.id)
+    form = form_of(clients[0].get(path))
+
+    answers = in_parallel(4, lambda number: clients[number].post(path, form | {"name": f"Asha {'ABCD'[number]}"}))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 302]
+    told = [answer.context["adminform"].form.errors for answer in answers if answer.status_code == 200]
+    assert told == [{"name": [MOVED_ON]}] * 3
 
 
 def test_a_refusal_of_the_service_is_a_message(staff, asha, registered):

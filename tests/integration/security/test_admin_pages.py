@@ -63,6 +63,7 @@ OLD_PATIENTS: dict[str, dict[str, Any]] = {
     "what JSON has no word for": {"profilePicture": b"x", "preferences": {"a": Regex("a"), "b": Timestamp(1, 1)}},
     "sign-ins as text": {"passwordChangedAt": "2020", "signedOutAt": "2020", "deletedAt": "2020", "isActive": "false"},
     "sign-ins beyond all calendars": {"passwordChangedAt": FAR, "signedOutAt": FAR, "sessions": [{"openedAt": FAR}]},
+    "a password that is no text": {"password": ["$2b$10$"]},
     "no sessions": {"sessions": ["x", None, {"openedAt": "x"}]},
 }
 NULLS_OF_BOOKINGS = (

@@ -116,3 +116,17 @@ def test_it_finds_whatever_a_text_holds_and_ranks_it_as_promised(document: Any, 
     query = normalised(text[start : data.draw(st.integers(start, len(text)))])
 
     assert not query or entry_of(document).place(query) == place_by_definition(document, query)
+
+
+def test_it_finds_the_rest_of_a_document_with_something_of_another_kind_in_it() -> None:
+    odd: list[dict[str, Any]] = [
+        {"name": 5, "displayName": ["Knee pain"]},
+        {"shortDescription": 5, "longDescription": ["For the knee"]},
+        {"seo": {"keywords": ["covid", 19]}, "sortOrder": ["first"]},
+        {"seo": [{}], "availability": "everywhere"},
+        {"seo": {"keywords": 7}, "sortOrder": None},
+    ]
+    entries = [entry_of({**DOCUMENT, "_id": ObjectId(), **changes}) for changes in odd]
+
+    assert len(SearchIndex(entries).matches("knee")) == len(odd)
+    assert [len(SearchIndex(entries).matches(query)) for query in ("covid", "muscles")] == [1, 4]

@@ -10,8 +10,10 @@ import pytest
 from jsonschema import Draft7Validator
 
 from booking_service.api.renderers import encode
+from catalog.pricing import price_lines
+from catalog.rules import HIGHEST_PRICE, HIGHEST_SURGE
 from events.asyncapi import channel_name, document
-from events.schemas import CONSUMED, CONSUMED_BY_NAME, PUBLISHED
+from events.schemas import CONSUMED, CONSUMED_BY_NAME, PUBLISHED, RUPEES
 
 PAYMENT: dict[str, Any] = {
     "event": "payment.completed",
@@ -125,3 +127,9 @@ def test_the_compiled_check_and_the_published_schema_agree():
     bodies: list[Any] = [PAYMENT, changed(bookingId="x"), changed(amount=-1), {}, [], changed(paidAt="no")]
     for body in bodies:
         assert Draft7Validator(completed.schema).is_valid(body) == (completed.violation(body) is None)
+
+
+def test_the_highest_price_of_the_catalog_is_an_amount_in_every_contract():
+    payable = price_lines(Decimal(HIGHEST_PRICE), HIGHEST_SURGE)[-1]
+
+    assert payable <= RUPEES["maximum"]

@@ -77,7 +77,15 @@ def test_it_takes_midnight_utc_for_the_local_day_and_other_moments_for_the_day_t
     assert local_day(None, KOLKATA) is None
 
 
-@pytest.mark.parametrize("changes", [{"scheduledTime": "banana"}, {"scheduledTime": ...}, {"scheduledDate": ...}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scheduledTime": "banana"},
+        {"scheduledTime": ...},
+        {"scheduledDate": ...},
+        {"scheduledDate": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)},
+    ],
+)
 def test_it_takes_a_visit_without_a_readable_time_without_an_instant(changes):
     result = converted(booking(**changes))
 

@@ -92,6 +92,16 @@ def test_an_empty_value_is_none(settings_with: Any) -> None:
     assert (read["PORT"], read["LOG_LEVEL"]) == (3001, "INFO")
 
 
+def test_a_value_that_begins_with_a_dollar_is_itself_and_no_other_variable(settings_with: Any) -> None:
+    secret = "$JWT_SECRET_that_really_begins_like_this"
+
+    read = settings_with(**{**PRODUCTION, "SECRET_KEY": secret, "ALLOWED_HOSTS": "$HOSTS"})
+
+    assert (read["SECRET_KEY"], read["ALLOWED_HOSTS"]) == (secret, ["$HOSTS"])
+    with pytest.raises(ImproperlyConfigured, match=r"^ENVIRONMENT must be "):
+        settings_with(ENVIRONMENT="$STAGE")
+
+
 def test_a_secret_may_stand_in_a_file(settings_with: Any, tmp_path: Path) -> None:
     mounted = tmp_path / "jwt"
     mounted.write_text("a-secret-that-was-mounted-as-a-file-here\n")

@@ -61,7 +61,7 @@ def test_argon2_sees_every_character():
 UNREADABLE = ["$2b$10$broken", "bcrypt$", "argon2$broken", "argon2$argon2id$v=19$m=19456,t=2,p=1$c2Fs$aGFzaA"]
 
 
-@pytest.mark.parametrize("stored", ["", "!", "plain", "md5$a$b", None, *UNREADABLE])
+@pytest.mark.parametrize("stored", ["", "!", "plain", "md5$a$b", None, 5, True, ["x"], {"$2": 1}, b"$2b$", *UNREADABLE])
 def test_a_hash_that_cannot_be_read_lets_nobody_in(stored):
     assert not passwords.password_is_right(PASSWORD, stored)
 
@@ -95,8 +95,8 @@ MONOLITH_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(passwords.MONOLI
 
 @pytest.mark.parametrize(
     "stored",
-    [None, passwords.password_hash(PASSWORD), MONOLITH_HASH, "bcrypt$" + MONOLITH_HASH, "!", *UNREADABLE],
-    ids=["unknown email", "argon2", "monolith", "imported", "unusable", *UNREADABLE],
+    [None, passwords.password_hash(PASSWORD), MONOLITH_HASH, "bcrypt$" + MONOLITH_HASH, "!", 5, *UNREADABLE],
+    ids=["unknown email", "argon2", "monolith", "imported", "unusable", "no text", *UNREADABLE],
 )
 def test_every_refusal_is_one_argon2_and_one_bcrypt(work, stored):
     """Equal work rather than a stopwatch: the medians differ by the noise of the machine only."""
