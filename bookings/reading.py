@@ -23,8 +23,6 @@ CLINICAL_FIELDS = (
     "equipmentRequired",
     "messages",
 )
-# Where else people write in words of their own.
-WORDS = {"cancellation": {"reason"}, "noShow": {"reason"}, "rating": {"review"}}
 # Bookkeeping that is nobody's business but ours.
 INTERNAL_FIELDS = ("claims", "timeline", "__v", "reminders", "monolith")
 # What says nothing of why somebody is cared for. A field that is not here, whoever wrote it, counts as clinical.
@@ -37,6 +35,13 @@ PLAIN_FIELDS = frozenset(
         *("statusTimestamps", "createdAt", "updatedAt", *INTERNAL_FIELDS),
     }
 )
+# What of these parts says nothing either. Whatever else stands in them people wrote in words of their own, or may have.
+PLAIN_PARTS = {
+    "patientDetails": {"name", "age", "gender"},
+    "cancellation": {"cancelledBy", "cancelledAt", "refundEligible", "refundAmount", "cancellationFee"},
+    "noShow": {"absentParty", "at"},
+    "rating": {"stars", "punctuality", "professionalism", "skillLevel", "communication", "ratedAt"},
+}
 
 # The monolith's default, for documents that do not say how long the visit is.
 DEFAULT_MINUTES = 60
@@ -86,9 +91,11 @@ def without_payment_details(booking: Document) -> Document:
 def without_words(booking: Mapping[str, Any]) -> Document:
     """`booking` without what people wrote: a reason or a review may say why somebody is cared for."""
     bare = dict(booking)
-    for name, words in WORDS.items():
+    for name, plain in PLAIN_PARTS.items():
         if isinstance(bare.get(name), Mapping):
-            bare[name] = {key: value for key, value in bare[name].items() if key not in words}
+            bare[name] = {key: value for key, value in bare[name].items() if key in plain}
+        elif bare.get(name):  # of another kind, and so nobody's to say what
+            del bare[name]
     return bare
 
 
@@ -104,15 +111,17 @@ def clinical_fields_of(booking: Mapping[str, Any]) -> list[str]:
 
 def words_of(booking: Mapping[str, Any]) -> list[str]:
     """The paths of what people wrote in `booking` and, if it has one, its timeline."""
-    paths = [
-        f"{name}.{word}"
-        for name, words in WORDS.items()
-        for word in words
-        if isinstance(booking.get(name), Mapping) and booking[name].get(word)
-    ]
+    paths = [path for name in PLAIN_PARTS for path in _words_in(name, booking.get(name))]
     entries = booking.get("timeline") or ()
     said = any(entry.get("reason") and entry.get("role") != Role.SYSTEM for entry in entries)
     return [*paths, "timeline.reason"] if said else paths
+
+
+def _words_in(name: str, part: Any) -> list[str]:
+    """The paths of what people wrote, or may have, in a part of a booking."""
+    if isinstance(part, Mapping):
+        return [f"{name}.{key}" for key, value in part.items() if value and key not in PLAIN_PARTS[name]]
+    return [name] if part else []
 
 
 def visit_times(booking: Mapping[str, Any], zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:

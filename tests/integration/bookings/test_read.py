@@ -8,7 +8,7 @@ from bson import Decimal128, ObjectId
 from booking_service.api.callers import Role
 from bookings import moving, reading, repositories, services, visits
 from bookings.lifecycle import OPEN, Status
-from bookings.serializers import BookingInput
+from bookings.serializers import BookingInput, PatientDetailsInput, ReviewInput
 from tests.factories import booking_made, tomorrow
 
 CLINICAL = {
@@ -194,6 +194,33 @@ def test_what_nobody_foresaw_is_shown_to_an_admin_and_that_is_a_line(api, asha, 
     assert {name: seen[name] for name in IMPORTED} == IMPORTED
     (line,) = documents("clinicalaccess").find({"actorId": admin.id})
     assert (line["action"], line["fields"]) == ("READ", sorted(IMPORTED))
+
+
+WORDED = {
+    "patientDetails": {"name": "Asha", "condition": "HIV"},
+    "cancellation": {"cancelledBy": "PATIENT", "reason": "HIV", "details": "HIV positive"},
+    "noShow": "Asked for HIV medicine",
+    "rating": {"stars": 5, "review": "Kind", "comment": "though I am HIV positive"},
+}
+BARE = {"patientDetails": {"name": "Asha"}, "cancellation": {"cancelledBy": "PATIENT"}, "rating": {"stars": 5}}
+
+
+def test_what_nobody_foresaw_in_a_part_of_a_booking_counts_as_what_people_wrote(api, asha, nurse, admin, documents):
+    old = old_document(asha.id, status="COMPLETED", serviceProvider=nurse.id, **WORDED)
+    documents("nursebookings").insert_one(old)
+
+    hers, all_of_it = (api(who)("GET", f"/bookings/{old['_id']}").body["data"] for who in (nurse, admin))
+
+    assert {name: hers[name] for name in WORDED if name in hers} == BARE
+    assert {name: all_of_it[name] for name in WORDED} == WORDED
+    (line,) = documents("clinicalaccess").find({})
+    said = ["cancellation.details", "cancellation.reason", "noShow", "patientDetails.condition"]
+    assert (line["actorId"], line["fields"]) == (admin.id, [*said, "rating.comment", "rating.review"])
+
+
+def test_of_what_patients_may_send_in_a_part_of_a_booking_all_but_the_review_is_plain():
+    assert set(PatientDetailsInput().fields) == reading.PLAIN_PARTS["patientDetails"]
+    assert set(ReviewInput().fields) - {"review"} == reading.PLAIN_PARTS["rating"] - {"ratedAt"}
 
 
 def test_of_every_field_that_the_service_writes_somebody_said_whether_it_is_clinical(
