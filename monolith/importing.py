@@ -107,6 +107,10 @@ class Import:
             self.advance(len(batch))
         return ledger
 
+    def leaves_nothing_unread(self, last: datetime | None) -> bool:
+        """Whether all that the monolith wrote before this run was read by now, if all before `last` was."""
+        return self.source.is_live and (self.since is None or (last is not None and self.since <= last))
+
     # --- a batch ------------------------------------------------------------------------------------------------------
     def _batch(self, ledger: Ledger, batch: Sequence[Read]) -> None:
         ids = [

@@ -36,6 +36,8 @@ LATE = timedelta(minutes=10)
 class MonolithDatabase:
     """The monolith's own database, read where it stands."""
 
+    is_live = True
+
     def __init__(self, uri: str) -> None:
         self._client = MongoClient[Document](uri, appname="import_monolith", readPreference="secondaryPreferred")
         self._database = self._client.get_default_database()
@@ -218,14 +220,14 @@ def quarantine_release(ids: Sequence[str]) -> None:
 
 
 def run_add(began_at: datetime, ended_at: datetime, *, verified: bool) -> None:
-    """Note a run that came to its end."""
+    """Note a run that came to its end, and before whose begin nothing is left to be read."""
     ImportRun.objects.mongo_insert_one(
         {"_id": ObjectId(), "beganAt": began_at, "endedAt": ended_at, "verified": verified}
     )
 
 
 def catch_up_from() -> datetime | None:
-    """When the latest run that came to its end began, and LATE earlier."""
+    """When the latest noted run began, and LATE earlier."""
     last = ImportRun.objects.mongo_find_one({}, sort=[("beganAt", -1)])
     return last["beganAt"] - LATE if last else None
 

@@ -34,6 +34,8 @@ class Read:
 class Source(Protocol):
     """What an import reads. Reading it again gives the same documents in the same order."""
 
+    is_live: bool  # whether it has what the monolith wrote until it is read
+
     def count(self, collection: str) -> int:
         """About how many documents there are, for the progress bar."""
 
@@ -43,6 +45,8 @@ class Source(Protocol):
 
 class ExportFolder:
     """A folder with `patients.jsonl`, `servicecatalogs.jsonl` and `nursebookings.jsonl`; a missing file has none."""
+
+    is_live = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -36,7 +36,8 @@ class Command(BaseCommand):
         bind_request_id()
         began_at = datetime.now(UTC)
         source = source_of(options["source"])
-        since = repositories.catch_up_from() if options["since"] == "last" else options["since"]
+        last = repositories.catch_up_from()
+        since = last if options["since"] == "last" else options["since"]
         path = options["report"] or Path(f"import-report-{began_at:%Y%m%d-%H%M%S}.tsv")
         with path.open("w") as file:
             work = Import(source, Report(file), since=since, dry_run=options["dry_run"], now=began_at)
@@ -44,7 +45,7 @@ class Command(BaseCommand):
                 self._collection(work, name, quiet=options["no_progress"])
         self._say_what_was_done(work, path)
         if not options["dry_run"]:
-            self._finish(work, began_at)
+            self._finish(work, began_at, last)
 
     def _collection(self, work: Import, name: str, *, quiet: bool) -> None:
         total = None if work.since else work.source.count(name)
@@ -59,7 +60,7 @@ class Command(BaseCommand):
             f"{work.report.lines} lines in {path}" + (" (dry run: nothing written)" if work.dry_run else "")
         )
 
-    def _finish(self, work: Import, began_at: datetime) -> None:
+    def _finish(self, work: Import, began_at: datetime, last: datetime | None) -> None:
         """Bring up to date what follows from what was taken, by this run or one that was killed; verify what was."""
         repositories.counters_recompute()
         repositories.service_counters_set(work.terms.names())
@@ -69,7 +70,8 @@ class Command(BaseCommand):
             verdict = "verified" if check.holds else f"DIFFERS: {check.found} here"
             self.stdout.write(f"{check.what}: {check.expected}, {verdict}")
         verified = all(check.holds for check in results)
-        repositories.run_add(began_at, datetime.now(UTC), verified=verified)
+        if work.leaves_nothing_unread(last):
+            repositories.run_add(began_at, datetime.now(UTC), verified=verified)
         if not verified:
             raise CommandError("What is here differs from what was read: see the lines that say DIFFERS.")
 

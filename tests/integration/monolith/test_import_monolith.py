@@ -191,22 +191,42 @@ def test_it_catches_up_with_what_changed_since(run, export):
     assert "nursebookings: 1 read: 1 taken with a fix" in output
 
 
-def test_it_takes_what_became_visible_just_after_the_last_run_had_read(run, export):
-    run()
-    earlier = collection("monolithimports").find_one(sort=[("beganAt", -1)])["beganAt"] - timedelta(seconds=1)
-    late = {"$date": f"{earlier.isoformat()}Z"}
+def test_it_goes_on_from_the_last_run(run, monoliths_database):
+    run(monoliths_database)
 
-    run(export(nursebookings=lambda found: visit(found, AURA, status="CANCELLED", updatedAt=late)), since="last")
+    output = run(monoliths_database, since="last")
+
+    assert "patients: 14 read" not in output
+
+
+def test_it_takes_what_became_visible_just_after_the_last_run_had_read(run, monoliths_database):
+    run(monoliths_database)
+    earlier = collection("monolithimports").find_one(sort=[("beganAt", -1)])["beganAt"] - timedelta(seconds=1)
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()["nursebookings"]
+        theirs.update_one({"_id": ObjectId(AURA)}, {"$set": {"status": "CANCELLED", "updatedAt": earlier}})
+
+    run(monoliths_database, since="last")
 
     assert stored("nursebookings", AURA)["status"] == "CANCELLED"
 
 
-def test_it_goes_on_from_the_last_run(run):
+def test_it_does_not_go_on_from_an_export_which_was_made_nobody_knows_when(run, monoliths_database):
     run()
 
-    output = run(since="last")
+    output = run(monoliths_database, since="last")
 
-    assert "patients: 14 read" not in output
+    assert "patients: 14 read: 14 unchanged" in output
+
+
+def test_it_does_not_go_on_from_a_run_that_left_a_gap(run, monoliths_database):
+    run(monoliths_database)
+    run(monoliths_database, since=datetime.now(UTC))
+    (noted,) = collection("monolithimports").find({})
+
+    run(monoliths_database, since=noted["beganAt"].replace(tzinfo=UTC) - timedelta(days=1))
+
+    assert collection("monolithimports").count_documents({}) == 2
 
 
 def test_it_keeps_ours_when_both_sides_changed_a_document(run, export, report):
@@ -603,7 +623,7 @@ def test_it_refuses_to_import_its_own_database(run, mongodb_uri):
         run(_with_database(mongodb_uri, target_identity()[1]))
 
 
-def test_a_run_that_was_killed_before_its_end_leaves_no_counter_behind(run, monkeypatch):
+def test_a_run_that_was_killed_before_its_end_leaves_no_counter_behind(run, monkeypatch, monoliths_database):
     def killed(*_args, **_options):
         raise KeyboardInterrupt
 
@@ -611,9 +631,9 @@ def test_a_run_that_was_killed_before_its_end_leaves_no_counter_behind(run, monk
         with monkeypatch.context() as patch:
             patch.setattr(repositories, step, killed)
             with pytest.raises(KeyboardInterrupt):
-                run()
+                run(monoliths_database)
 
-    assert "58 unchanged" in run()
+    assert "58 unchanged" in run(monoliths_database)
 
     assert stored("patients", "6b02ee6354bb8f95d9a320be")["totalBookings"] == 12
     assert collection("servicecatalogs").find_one({"name": "INJECTION"})["stats"]["totalBookings"] == 18
