@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from .collections import ANY_TIME, SessionBoundDatabase
+from .collections import ANY_TEXT, ANY_TIME, SessionBoundDatabase
 from .errors import UNKNOWN_COMMIT, translated_errors
 from .pipelining import PipelinedWrites
 from .schema import DatabaseSchemaEditor
@@ -111,7 +111,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return Cursor(self.documents)
 
     def get_connection_params(self) -> dict[str, Any]:
-        return {"datetime_conversion": ANY_TIME.name, **super().get_connection_params()}
+        readable = {"datetime_conversion": ANY_TIME.name, "unicode_decode_error_handler": ANY_TEXT}
+        return {**readable, **super().get_connection_params()}
 
     def get_database_version(self) -> tuple[int, ...]:
         """The first thing asked of a new connection; commands that can do without a database go on without it."""

@@ -30,10 +30,13 @@ SESSION_CALLS = frozenset(
 )
 # MongoDB sends no more than 101 documents at first unless it is told to.
 ROWS_IN_ONE_ANSWER = 1_000
-# An instant that Python's calendar has no year for is a DatetimeMS, not an error of the whole answer.
-ANY_TIME = DatetimeConversion.DATETIME_AUTO
-TIMES_WITH_ZONE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, datetime_conversion=ANY_TIME)
-TIMES_AS_STORED: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=False, datetime_conversion=ANY_TIME)
+# An instant that Python's calendar has no year for is a DatetimeMS, and a text that is no UTF-8 shows as it can:
+# neither is an error of the whole answer.
+ANY_TIME, ANY_TEXT = DatetimeConversion.DATETIME_AUTO, "replace"
+TIMES_WITH_ZONE: CodecOptions[dict[str, Any]] = CodecOptions(
+    tz_aware=True, datetime_conversion=ANY_TIME, unicode_decode_error_handler=ANY_TEXT
+)
+TIMES_AS_STORED = TIMES_WITH_ZONE.with_options(tz_aware=False)
 
 
 class SessionBoundCollection:

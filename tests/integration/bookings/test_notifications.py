@@ -3,8 +3,11 @@
 import io
 from datetime import UTC, datetime, timedelta
 
+import bson
 import pytest
 from bson import ObjectId
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from django.core.management import CommandError, call_command
 
 from bookings import moving, notifications, services
@@ -129,6 +132,20 @@ def test_one_booking_that_resists_does_not_keep_the_others_waiting(
     assert all(str(booking_id) in str(failure.value) for booking_id in broken)
     assert kinds().count("REMINDER_24H") == 1
     assert caplog.text.count("reminder_failed") == 4
+
+
+def test_a_booking_with_a_text_that_is_none_keeps_nobody_waiting(outbox, api, asha, booking, at, kinds, documents):
+    stored = documents("nursebookings").find_one({"_id": booking["_id"]})
+    odd = bson.encode({**stored, "_id": ObjectId(), "specialRequirements": "ZZZZ"}).replace(b"ZZZZ", b"\xff\xfeZZ")
+    raw = CodecOptions(document_class=RawBSONDocument)
+    documents("nursebookings").with_options(codec_options=raw).insert_one(RawBSONDocument(odd))
+    at(VISIT - 3 * HOUR)
+
+    assert remind() == ["REMINDER_24H: 2", "REMINDER_2H: 0"]
+
+    listed = api(asha)("GET", "/bookings")
+    assert listed.status_code == 200
+    assert {row.get("specialRequirements") for row in listed.body["data"]} == {None, "\ufffd\ufffdZZ"}
 
 
 @pytest.mark.parametrize(

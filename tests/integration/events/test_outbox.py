@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
+from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 
 from booking_service.djongo.transaction import atomic
 from events.exceptions import AlreadyDoneError, OutsideTransactionError
@@ -287,3 +289,11 @@ def test_a_message_noted_by_its_plain_id_is_recognised():
 
     with pytest.raises(AlreadyDoneError), atomic():
         inbox_add("m", type="payment.completed", correlation_id="r", digest="1")
+
+
+def test_a_row_with_a_text_that_is_none_holds_nobody_back(waiting):
+    (event_id,), (other,) = waiting(1, request="ZZZZ"), waiting(1)
+    collection = OutboxEvent.objects.mongo_with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
+    odd = collection.find_one_and_delete({"_id": event_id}).raw.replace(b"ZZZZ", b"\xff\xfeZZ")
+    collection.insert_one(RawBSONDocument(odd))
+    assert set(ids(claim())) == {event_id, other}
