@@ -135,11 +135,14 @@ def _update(where: Document, update: Any, projection: Mapping[str, Any] = PROFIL
 
 def counters_add(patient_id: ObjectId, *, bookings: int, spent: Decimal) -> None:
     """Add to the counters; one that is no number counts as 0."""
-    added = {"totalBookings": bookings, "totalSpent": Decimal128(spent)}
+    added = {"totalBookings": bookings, "totalSpent": spent and Decimal128(spent)}
     sums = {
-        name: {"$add": [{"$cond": [{"$isNumber": f"${name}"}, f"${name}", 0]}, more]} for name, more in added.items()
+        name: {"$add": [{"$cond": [{"$isNumber": f"${name}"}, f"${name}", 0]}, more]}
+        for name, more in added.items()
+        if more
     }
-    Patient.objects.mongo_update_pipelined({"_id": patient_id}, [{"$set": sums}])
+    if sums:
+        Patient.objects.mongo_update_pipelined({"_id": patient_id}, [{"$set": sums}])
 
 
 def set_active(patient_id: ObjectId, *, active: bool, at: datetime) -> bool:
