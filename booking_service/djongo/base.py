@@ -12,16 +12,21 @@ from django.db.transaction import TransactionManagementError
 from django.utils.functional import cached_property
 from django_mongodb_backend import base, operations
 from pymongo.client_session import ClientSession
+from pymongo.client_session_shared import _TxnState
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from .collections import ANY_TEXT, ANY_TIME, SessionBoundDatabase
 from .errors import UNKNOWN_COMMIT, translated_errors
+from .exchange import Exchange
+from .monitoring import command_took
 from .pipelining import PipelinedWrites
 from .schema import DatabaseSchemaEditor
 
+COMMIT = "commitTransaction"
 COMMIT_RETRY_SECONDS = 10.0
+MAJORITY = WriteConcern("majority")
 
 
 class Cursor(base.Cursor):
@@ -129,7 +134,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Begin a transaction: snapshot reads, writes acknowledged by a majority."""
         self.ensure_connection()
         self.session = self.connection.start_session()
-        self.session.start_transaction(ReadConcern("snapshot"), WriteConcern("majority"))
+        self.session.start_transaction(ReadConcern("snapshot"), MAJORITY)
 
     def commit_mongo(self) -> None:
         """Commit, and run the commit hooks; a failed commit never leaves its session behind.
@@ -153,12 +158,34 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _commit_until_known(self) -> None:
         session, give_up_at = self.session, time.monotonic() + COMMIT_RETRY_SECONDS
+        if self._commit_asked_once(session):
+            return None
         while True:
             try:
                 return session.commit_transaction()
             except PyMongoError as error:
                 if not error.has_error_label(UNKNOWN_COMMIT) or time.monotonic() > give_up_at:
                     raise
+
+    def _commit_asked_once(self, session: ClientSession) -> bool:
+        """Whether MongoDB says, asked once, that it has committed. If it says anything else, or nothing, the driver has
+        to commit: it knows what that means, and a transaction that is committed already may be committed again."""
+        state, concern = session._transaction, MAJORITY.document
+        if state.state is not _TxnState.IN_PROGRESS or state.recovery_token:
+            return False
+        state.attempt += 1
+        succeeded, began = False, time.perf_counter()
+        try:
+            with self.connection._conn_for_writes(session, COMMIT) as connection:
+                exchange = Exchange(connection, self.connection, session)
+                succeeded = "writeConcernError" not in exchange.ask({COMMIT: 1, "writeConcern": concern}, "admin")
+        except PyMongoError:
+            return False
+        finally:
+            command_took(COMMIT, succeeded, time.perf_counter() - began)
+        if succeeded:
+            state.state = _TxnState.COMMITTED
+        return succeeded
 
     def rollback_mongo(self) -> None:
         """Abort the open transaction, if any, and forget its commit hooks."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, NetworkTimeout, OperationFailure, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import BulkWriteError, NetworkTimeout, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
@@ -150,15 +150,7 @@ class SessionBoundCollection:
         try:
             with client._conn_for_reads(preferred, session, name) as (connection, preference):
                 exchange = Exchange(connection, client, session)
-                request, text = exchange.packed(command, collection.database.name, preference, codec_options)
-                try:
-                    exchange.send(text)
-                    answer = exchange.answer(request, codec_options)
-                except OperationFailure:
-                    raise
-                except BaseException:
-                    exchange.abandon()
-                    raise
+                answer = exchange.ask(command, collection.database.name, preference, codec_options)
             succeeded = True
         finally:
             command_took(name, succeeded, time.perf_counter() - began)

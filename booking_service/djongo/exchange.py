@@ -11,7 +11,7 @@ from typing import Any
 from bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
 from pymongo import MongoClient, message
 from pymongo.client_session import ClientSession
-from pymongo.errors import DocumentTooLarge
+from pymongo.errors import DocumentTooLarge, OperationFailure
 from pymongo.helpers_shared import _check_command_response
 from pymongo.monitoring import ConnectionClosedReason
 from pymongo.pool import Connection
@@ -56,6 +56,24 @@ class Exchange:
             session._transaction.set_in_progress()
             session._transaction.has_completed_command = True  # or the driver, trying again, begins it once more
         return number, text
+
+    def ask(
+        self,
+        command: Answer,
+        database: str,
+        preference: Any = ReadPreference.PRIMARY,
+        codec_options: CodecOptions[Answer] = DEFAULT_CODEC_OPTIONS,
+    ) -> Answer:
+        """The answer to one command. Raises what `packed`, `send` and `answer` raise."""
+        number, text = self.packed(command, database, preference, codec_options)
+        try:
+            self.send(text)
+            return self.answer(number, codec_options)
+        except OperationFailure:
+            raise
+        except BaseException:
+            self.abandon()
+            raise
 
     def send(self, text: bytes) -> None:
         """Send what `packed` made. Raises pymongo's ConnectionFailure; the connection is closed then."""

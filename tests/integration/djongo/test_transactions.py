@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection
 from django.db import transaction as django_transaction
 from pymongo.client_session import ClientSession
-from pymongo.errors import OperationFailure
+from pymongo.errors import AutoReconnect, OperationFailure
 
 from booking_service.djongo import transaction
+from booking_service.djongo.base import COMMIT, DatabaseWrapper
 from booking_service.djongo.errors import duplicate_keys
+from booking_service.djongo.exchange import Exchange
 
 from .models import Clinic, Treatment
 
@@ -184,6 +187,7 @@ def test_it_leaves_no_session_behind_when_a_commit_fails(
         original(self)
 
     original = ClientSession.commit_transaction
+    monkeypatch.setattr(DatabaseWrapper, "_commit_asked_once", lambda *_: False)
     monkeypatch.setattr(ClientSession, "commit_transaction", failing_once)
     if raised is None:
         transaction.run(Clinic.objects.create, name="second attempt")
@@ -194,6 +198,50 @@ def test_it_leaves_no_session_behind_when_a_commit_fails(
         assert names() == set()
     assert connection.session is None  # type: ignore[attr-defined]
     assert not transaction.in_transaction()
+
+
+@pytest.mark.parametrize("lost", ["question", "answer"])
+def test_it_commits_once_though_the_commit_had_to_be_sent_again(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    ask, asked = Exchange.ask, []
+
+    def cut(self: Exchange, command: dict[str, Any], *args: Any) -> Any:
+        if COMMIT not in command:
+            return ask(self, command, *args)
+        asked.append(lost == "question" or ask(self, command, *args))
+        self.abandon()
+        raise AutoReconnect("gone")
+
+    monkeypatch.setattr(Exchange, "ask", cut)
+    attempts: list[int] = []
+
+    def work() -> None:
+        attempts.append(1)
+        Clinic.objects.mongo_insert([{"name": "one"}])
+
+    transaction.run(work)
+
+    assert (len(asked), len(attempts)) == (1, 1)
+    assert [clinic["name"] for clinic in Clinic.objects.mongo_find({})] == ["one"]
+    assert connection.session is None  # type: ignore[attr-defined]
+
+
+def test_it_asks_again_when_it_is_not_said_that_a_majority_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: list[int] = []
+    ask, commit = Exchange.ask, ClientSession.commit_transaction
+    refused = {"ok": 1, "writeConcernError": {"code": 64}}
+
+    def asked(self: Exchange, command: dict[str, Any], *args: Any) -> Any:
+        return refused if COMMIT in command else ask(self, command, *args)
+
+    def committed(self: ClientSession) -> None:
+        commits.append(1)
+        commit(self)
+
+    monkeypatch.setattr(Exchange, "ask", asked)
+    monkeypatch.setattr(ClientSession, "commit_transaction", committed)
+    transaction.run(lambda: Clinic.objects.mongo_insert([{"name": "one"}]))
+    assert commits == [1]
+    assert names() == {"one"}
 
 
 def test_it_commits_inside_the_atomic_block_of_an_admin_page():
