@@ -173,7 +173,6 @@ class Booking(Document):
             DocumentIndex("-createdAt", name="newest"),
             DocumentIndex("serviceType", "-createdAt", name="service_newest"),
             DocumentIndex("payment.status", "-createdAt", name="payment_newest"),
-            DocumentIndex("status", "payment.status", "-createdAt", name="status_and_payment_newest"),
             DocumentIndex(
                 "refund.status", "-createdAt", name="refund_newest", where={"refund.status": {"$exists": True}}
             ),

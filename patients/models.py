@@ -219,7 +219,6 @@ class ClinicalAccess(Document):
             DocumentIndex("actorId", "-at", name="access_by_actor"),
             DocumentIndex("actorRole", "-at", name="access_by_role"),
             DocumentIndex("action", "-at", name="access_by_action"),
-            DocumentIndex("actorRole", "action", "-at", name="access_by_role_and_action"),
             DocumentIndex("-at", "_id", name="access_newest"),
         ]
 

@@ -22,12 +22,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="booking",
             index=booking_service.djongo.indexes.DocumentIndex(
-                "status", "payment.status", "-createdAt", name="status_and_payment_newest"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="booking",
-            index=booking_service.djongo.indexes.DocumentIndex(
                 "refund.status", "-createdAt", name="refund_newest", where={"refund.status": {"$exists": True}}
             ),
         ),

@@ -27,10 +27,4 @@ class Migration(migrations.Migration):
             model_name="clinicalaccess",
             index=booking_service.djongo.indexes.DocumentIndex("action", "-at", name="access_by_action"),
         ),
-        migrations.AddIndex(
-            model_name="clinicalaccess",
-            index=booking_service.djongo.indexes.DocumentIndex(
-                "actorRole", "action", "-at", name="access_by_role_and_action"
-            ),
-        ),
     ]

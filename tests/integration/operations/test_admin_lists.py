@@ -81,8 +81,6 @@ SEARCHES: dict[Any, tuple[Any, ...]] = {
 }
 # Filters that are of use together, and each of which finds many.
 TOGETHER: dict[Any, tuple[str, ...]] = {
-    Booking: ("?status__exact=COMPLETED&money=unpaid", "?status__exact=CANCELLED&money=paid"),
-    ClinicalAccess: ("?actor_role__exact=STAFF&action__exact=EXPORT",),
     OutboxEvent: ("?condition=waiting&type=booking.created", "?condition=dead&type=booking.created"),
 }
 
