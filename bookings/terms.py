@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -86,16 +87,26 @@ def times_at(starts_at: datetime, service: CatalogService, told: str | None = No
 def pricing_document(price: Quote) -> dict[str, Any]:
     """A price as a booking keeps it."""
     return {
-        "basePrice": Decimal128(price.base_price),
-        "surgeMultiplier": Decimal128(price.surge_multiplier),
-        "platformFee": Decimal128(price.platform_fee),
-        "gst": Decimal128(price.gst),
-        "discount": Decimal128(price.discount),
-        "totalAmount": Decimal128(price.total_amount),
-        "payableAmount": Decimal128(price.payable_amount),
+        "basePrice": _stored(price.base_price),
+        "surgeMultiplier": _stored(price.surge_multiplier),
+        "platformFee": _stored(price.platform_fee),
+        "gst": _stored(price.gst),
+        "discount": _stored(price.discount),
+        "totalAmount": _stored(price.total_amount),
+        "payableAmount": _stored(price.payable_amount),
         "currency": price.currency,
         "surgeApplied": price.surge_applied,
     }
+
+
+def _stored(amount: Decimal) -> Decimal128:
+    """`amount` with its decimals. Prices are few and come again, and to make one takes longer than to look it up."""
+    return _stored_text(str(amount))
+
+
+@lru_cache(maxsize=1024)
+def _stored_text(amount: str) -> Decimal128:
+    return Decimal128(amount)
 
 
 def need_of(

@@ -37,8 +37,13 @@ class Exchange:
         database: str,
         preference: Any = ReadPreference.PRIMARY,
         codec_options: CodecOptions[Answer] = DEFAULT_CODEC_OPTIONS,
+        *,
+        tells_time: bool = True,
     ) -> tuple[int, bytes]:
         """The number and the bytes of the message with `command`, which goes into the session's transaction.
+
+        Args:
+            tells_time: whether it says how far the cluster is as we know; not needed right behind one that does.
 
         Raises:
             Whatever a command raises that is no BSON, or too large. Nothing has happened then.
@@ -47,7 +52,8 @@ class Exchange:
         connection.add_server_api(command)
         if session is not None:
             session._apply_to(command, False, preference, connection)
-        connection.send_cluster_time(command, session, self._client)
+        if tells_time:
+            connection.send_cluster_time(command, session, self._client)
         connection.apply_timeout(command)
         number, text, _, largest = message._op_msg(0, command, database, preference, codec_options)
         if largest > connection.max_bson_size:
@@ -79,8 +85,13 @@ class Exchange:
         """Send what `packed` made. Raises pymongo's ConnectionFailure; the connection is closed then."""
         self._connection.send_message(text, 0)
 
-    def answer(self, number: int, codec_options: CodecOptions[Answer] = DEFAULT_CODEC_OPTIONS) -> Answer:
+    def answer(
+        self, number: int, codec_options: CodecOptions[Answer] = DEFAULT_CODEC_OPTIONS, *, hears_time: bool = True
+    ) -> Answer:
         """The next answer, which has to be the one to the message of that number.
+
+        Args:
+            hears_time: whether client and session learn from it how far the cluster is; the next answer knows better.
 
         Raises:
             pymongo.errors.OperationFailure: the answer is an error.
@@ -88,7 +99,8 @@ class Exchange:
         """
         reply = self._connection.receive_message(number)
         (answer,) = reply.unpack_response(codec_options=codec_options)
-        self._client._process_response(answer, self._session)
+        if hears_time:
+            self._client._process_response(answer, self._session)
         _check_command_response(answer, self._connection.max_wire_version)
         return answer
 

@@ -43,7 +43,7 @@ class PipelinedWrites:
         Raises:
             Whatever a command raises that is no BSON, or too large. It is not among them then.
         """
-        number, text = self._exchange.packed(command, self._database)
+        number, text = self._exchange.packed(command, self._database, tells_time=not self._requests)
         self._requests.append((number, next(iter(command))))
         self._messages.append(text)
 
@@ -70,7 +70,7 @@ class PipelinedWrites:
                 self._send()
                 for number, (request, name) in enumerate(self._requests, 1):
                     try:
-                        answer = self._answer_to(request, name)
+                        answer = self._answer_to(request, name, is_last=number == len(self._requests))
                     except OperationFailure as failure:
                         first = first or failure
                     if number < len(self._requests):
@@ -92,10 +92,10 @@ class PipelinedWrites:
                 for _, name in self._requests:
                     command_took(name, False, time.perf_counter() - began)
 
-    def _answer_to(self, request: int, name: str) -> Answer:
+    def _answer_to(self, request: int, name: str, *, is_last: bool) -> Answer:
         succeeded, began = False, time.perf_counter()
         try:
-            answer = self._exchange.answer(request)
+            answer = self._exchange.answer(request, hears_time=is_last)
             succeeded = True
         finally:
             command_took(name, succeeded, time.perf_counter() - began)
