@@ -369,7 +369,7 @@ def test_it_refuses_at_once_what_is_too_large_to_send() -> None:
 def test_it_leaves_nothing_behind_when_it_is_interrupted(
     monkeypatch: pytest.MonkeyPatch, interrupted: type[BaseException]
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise interrupted
 
     for step in ("_answer_to", "add"):
