@@ -90,9 +90,13 @@ def _sees_clinical(actor: Caller, booking: Mapping[str, Any]) -> bool:
 
 
 def _is_long_over(booking: Mapping[str, Any]) -> bool:
+    """Whether the visit ended long ago. One of no known hour ends with its day, one of no day has ended."""
     _, ends_at = reading.visit_times(booking, terms.zone())
+    day = booking.get("scheduledDate")
     if not isinstance(ends_at, datetime):
-        return False
+        if not isinstance(day, datetime):
+            return True
+        ends_at = day + timedelta(days=1)
     return ends_at.replace(tzinfo=UTC) + REPORTED_WITHIN < datetime.now(UTC)  # as it is shown it has no zone
 
 

@@ -8,6 +8,7 @@ from bson import Decimal128, ObjectId
 from booking_service.api.callers import Role
 from bookings import moving, reading, repositories, services, visits
 from bookings.lifecycle import OPEN, Status
+from bookings.scheduling import midnight_utc
 from bookings.serializers import BookingInput, PatientDetailsInput, ReviewInput
 from tests.factories import booking_made, tomorrow
 
@@ -127,6 +128,21 @@ def test_a_visit_that_nobody_ends_shows_a_provider_nothing_clinical_a_day_later(
 
     assert (set(CLINICAL) <= set(seen)) is sees
     assert ("Knee wound" in str((seen, timeline))) is sees
+
+
+@pytest.mark.parametrize(("days", "sees"), [(0, True), (3, False), (None, False)])
+def test_a_visit_of_no_known_hour_ends_with_its_day(api, asha, nurse, documents, days, sees):
+    day = None if days is None else midnight_utc(datetime.now(UTC).date() - timedelta(days=days))
+    booking = old_document(asha.id, status="ASSIGNED", serviceProvider=nurse.id, scheduledDate=day, **CLINICAL)
+    booking |= {"scheduledTime": "afternoon"}
+    for known in ("startsAt", "endsAt"):
+        booking.pop(known, None)
+    documents("nursebookings").insert_one(booking)
+
+    seen = api(nurse)("GET", f"/bookings/{booking['_id']}")
+
+    assert seen.status_code == 200
+    assert (set(CLINICAL) <= set(seen.body["data"])) is sees
 
 
 def test_a_provider_sees_of_the_payment_how_and_whether_it_is_to_be_paid(api, asha, nurse, admin, documents):
