@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from catalog import services
 from catalog.exceptions import ServiceChanged
 from monolith import repositories
 from monolith.repositories import target_identity
+from monolith.sources import DEEPEST
 from patients.models import Patient
 from tests.benchmarks.population import write_export
 from tests.factories import service_document
@@ -327,6 +329,42 @@ def test_one_broken_line_stops_nothing(run, export, report):
     assert collection("nursebookings").count_documents({}) == 58
     assert {reasons for _, reasons in report().values()} >= {"UNREADABLE", "NO_ID"}
     assert "DIFFERS" not in output
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"n": 99999999999999999999',
+        r'"n": "a\ud800"',
+        r'"a\u0000b": 1',
+        '"n": ' + "[" * 190 + "]" * 190,
+        '"n": ' + "[" * 1500 + "]" * 1500,
+    ],
+    ids=lambda odd: odd[:12],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_line_that_mongodb_could_not_hold_stops_nothing(run, export, odd, dry_run):
+    folder = export()
+    first, *others = (folder / "patients.jsonl").read_text().splitlines()
+    (folder / "patients.jsonl").write_text("\n".join([f"{first[:-1]}, {odd}}}", *others]))
+
+    output = run(folder, dry_run=dry_run)
+
+    assert re.search(r"patients: 14 read: .*1 quarantined \(.*UNREADABLE 1", output)
+    assert "DIFFERS" not in output
+    assert collection("patients").count_documents({}) == (0 if dry_run else 13)
+
+
+def test_the_most_nested_document_that_is_read_can_be_kept_wherever_it_goes(run, export, report):
+    nested = json.loads("[" * (DEEPEST - 1) + "]" * (DEEPEST - 1))  # in a document, which is one more
+    nobody = {"_id": {"$oid": "f" * 24}}
+
+    run(export(patients=lambda found: [{**found[0], "name": nested}, {**found[1], "n": nested}, *found[2:]]))
+    run(export(patients=lambda found: [{**found[1], "m": nested}, {**nobody, "n": nested}]))
+
+    assert collection("patients").count_documents({}) == 14
+    assert stored("patients", FIRST_PATIENT)["monolith"]["original"] == [{"path": "name", "value": nested}]
+    assert report()[nobody["_id"]["$oid"]] == ("quarantined", "NO_EMAIL")
 
 
 def test_dates_that_are_text_are_dates_here_wherever_they_stand(run, export, report):
