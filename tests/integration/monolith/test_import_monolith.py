@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -365,6 +366,40 @@ def test_the_most_nested_document_that_is_read_can_be_kept_wherever_it_goes(run,
     assert collection("patients").count_documents({}) == 14
     assert stored("patients", FIRST_PATIENT)["monolith"]["original"] == [{"path": "name", "value": nested}]
     assert report()[nobody["_id"]["$oid"]] == ("quarantined", "NO_EMAIL")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"insurance": {"coverageAmount": float("nan")}},
+        {"unheardOf": [1, float("nan")]},
+        {"a.b": 1},
+        {"notes": {"a.b": {"c": 1}, "": [{"": 2}], "0": 3}},
+    ],
+    ids=str,
+)
+def test_what_is_copied_as_it_is_verifies(run, export, odd):
+    output = run(export(patients=lambda found: [{**found[0], **odd}, *found[1:]]))
+
+    assert "patients: 14 compared field by field: no difference, verified" in output
+    assert collection("patients").count_documents({}) == 14
+
+
+@pytest.mark.parametrize("name", ["unheardOf", "a.b", ""])
+@pytest.mark.parametrize("value", [5, float("nan"), {"": [1, 2]}], ids=str)
+def test_what_is_here_otherwise_than_it_was_read_differs(run, export, monkeypatch, name, value):
+    write = repositories.write
+
+    def written_otherwise(collection_name, puts):
+        return write(collection_name, [replace(put, document=_without(put.document, name)) for put in puts])
+
+    monkeypatch.setattr(repositories, "write", written_otherwise)
+    with pytest.raises(CommandError, match="DIFFERS"):
+        run(export(patients=lambda found: [{**found[0], name: value}, *found[1:]]))
+
+
+def _without(document, name):
+    return {key: value for key, value in document.items() if key != name}
 
 
 def test_dates_that_are_text_are_dates_here_wherever_they_stand(run, export, report):
