@@ -9,13 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import bson
 from bson import ObjectId, json_util
 from bson.codec_options import DatetimeConversion
-from bson.errors import BSONError
+from bson.errors import InvalidDocument
 
 from monolith.conversion import Document, instant
 
 COLLECTIONS = ("servicecatalogs", "patients", "nursebookings")
+# MongoDB keeps 180 levels and 16 MiB; some of both is for what is kept with a document, here or in the quarantine.
+DEEPEST = 170
+LARGEST = 15 << 20
 # A date that Python does not know is none, and not the end of its document.
 _OPTIONS = json_util.JSONOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
@@ -75,14 +79,24 @@ class ExportFolder:
 
 def _parsed(line: bytes, place: str) -> Read:
     try:
-        document: Any = json.loads(line.decode(), object_hook=_value)
-    except (ValueError, TypeError, OverflowError, KeyError, BSONError) as error:
-        return Read(
-            place, fault=f"the line is no document ({type(error).__name__})", text=line.decode(errors="replace")
-        )
-    if not isinstance(document, dict):
-        return Read(place, fault="the line is no document", text=line.decode(errors="replace"))
-    return Read(place, document)
+        return Read(place, _storable(json.loads(line.decode(), object_hook=_value)))
+    except Exception as error:  # noqa: BLE001 - whatever is odd in the line, the others must not wait for it
+        fault = f"the line is no document that MongoDB can hold ({type(error).__name__})"
+        return Read(place, fault=fault, text=line.decode(errors="replace"))
+
+
+def _storable(document: Document) -> Document:
+    """The document, which is one as MongoDB means it. Raises whatever tells that it is none."""
+    if _levels(document) > DEEPEST or len(bson.encode(document)) > LARGEST:
+        raise InvalidDocument("too deep, or too large")
+    return document
+
+
+def _levels(value: Any) -> int:
+    """How deep documents and lists are nested in a value."""
+    if isinstance(value, dict | list):
+        return 1 + max(map(_levels, value.values() if isinstance(value, dict) else value), default=0)
+    return 0
 
 
 def _value(value: Document) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +14,8 @@ from bson import Decimal128
 from monolith import repositories
 from monolith.conversion import Document, instant, paise
 from monolith.report import Ledger
+
+Names = tuple[str, ...]  # names of documents and places in lists, from the outside in
 
 BATCH = 1000
 MONEY = {"nursebookings": "pricing.payableAmount", "servicecatalogs": "pricing.basePrice", "patients": None}
@@ -62,27 +65,26 @@ def differences(collection: str, source: Document, stored: Document) -> Iterator
         accounted |= {"password", "phoneVerified"}
     if any(finding["reason"] == "REFUND_WITHOUT_PAYMENT" for finding in mark.get("findings") or ()):
         accounted |= {"cancellation.refundEligible"}
-    for path, value in _leaves(source):
-        is_accounted = any(path == known or path.startswith(f"{known}.") for known in accounted)
-        if not is_accounted and not _same(value, _at(stored, path)):
+    return map(".".join, _differing(source, stored, {tuple(path.split(".")) for path in accounted}))
+
+
+def _differing(source: Any, stored: Any, accounted: Set[Names], path: Names = ()) -> Iterator[Names]:
+    if path in accounted:
+        return
+    if not isinstance(source, Mapping | list) or not source:
+        if not _same(source, stored):
             yield path
+        return
+    here = _parts(stored)
+    for name, part in _parts(source).items():
+        yield from _differing(part, here.get(name), accounted, (*path, name))
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping | list) and value:
-        for name, part in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _leaves(part, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, value
-
-
-def _at(document: Any, path: str) -> Any:
-    for name in path.split("."):
-        if isinstance(document, list):
-            document = document[int(name)] if name.isdecimal() and int(name) < len(document) else None
-        else:
-            document = document.get(name) if isinstance(document, Mapping) else None
-    return document
+def _parts(value: Any) -> Mapping[str, Any]:
+    """What a document or a list holds, by names or places."""
+    if isinstance(value, list):
+        return {str(place): part for place, part in enumerate(value)}
+    return value if isinstance(value, Mapping) else {}
 
 
 def _same(source: Any, stored: Any) -> bool:
@@ -90,4 +92,8 @@ def _same(source: Any, stored: Any) -> bool:
         return source is None or paise(source) == stored.to_decimal()
     if isinstance(stored, datetime):
         return instant(source) == stored.astimezone(UTC)
-    return bool(source == stored)
+    return bool(source == stored) or (_is_nan(source) and _is_nan(stored))
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

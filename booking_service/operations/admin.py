@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from bson import ObjectId
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import UserChangeForm, UserCreationForm
@@ -44,8 +46,15 @@ class SavesChanges(BoundedLists, StoresWhatWasCompared):
     """Mixed in before a ModelAdmin whose form is a ChangesAlone: an update writes those fields, and never inserts."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Raises DatabaseError if what is changed is no longer there."""
+        """Raises DatabaseError if what is changed is no longer there.
+
+        Groups and permissions are rows of their own, and two new rows are no conflict to MongoDB: two new revisions of
+        one document are.
+        """
         columns = {field.name for field in obj._meta.concrete_fields}
+        if change:
+            documents = connection.documents[obj._meta.db_table]  # type: ignore[attr-defined]  # the engine's
+            documents.update_one({"_id": obj.pk}, {"$set": {"_revision": ObjectId()}})
         obj.save(update_fields=columns & form.cleaned_data.keys() if change else None)
 
 

@@ -3,10 +3,12 @@
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from catalog import services
 from catalog.exceptions import ServiceChanged
 from monolith import repositories
 from monolith.repositories import target_identity
+from monolith.sources import DEEPEST
 from patients.models import Patient
 from tests.benchmarks.population import write_export
 from tests.factories import service_document
@@ -327,6 +330,76 @@ def test_one_broken_line_stops_nothing(run, export, report):
     assert collection("nursebookings").count_documents({}) == 58
     assert {reasons for _, reasons in report().values()} >= {"UNREADABLE", "NO_ID"}
     assert "DIFFERS" not in output
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"n": 99999999999999999999',
+        r'"n": "a\ud800"',
+        r'"a\u0000b": 1',
+        '"n": ' + "[" * 190 + "]" * 190,
+        '"n": ' + "[" * 1500 + "]" * 1500,
+    ],
+    ids=lambda odd: odd[:12],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_line_that_mongodb_could_not_hold_stops_nothing(run, export, odd, dry_run):
+    folder = export()
+    first, *others = (folder / "patients.jsonl").read_text().splitlines()
+    (folder / "patients.jsonl").write_text("\n".join([f"{first[:-1]}, {odd}}}", *others]))
+
+    output = run(folder, dry_run=dry_run)
+
+    assert re.search(r"patients: 14 read: .*1 quarantined \(.*UNREADABLE 1", output)
+    assert "DIFFERS" not in output
+    assert collection("patients").count_documents({}) == (0 if dry_run else 13)
+
+
+def test_the_most_nested_document_that_is_read_can_be_kept_wherever_it_goes(run, export, report):
+    nested = json.loads("[" * (DEEPEST - 1) + "]" * (DEEPEST - 1))  # in a document, which is one more
+    nobody = {"_id": {"$oid": "f" * 24}}
+
+    run(export(patients=lambda found: [{**found[0], "name": nested}, {**found[1], "n": nested}, *found[2:]]))
+    run(export(patients=lambda found: [{**found[1], "m": nested}, {**nobody, "n": nested}]))
+
+    assert collection("patients").count_documents({}) == 14
+    assert stored("patients", FIRST_PATIENT)["monolith"]["original"] == [{"path": "name", "value": nested}]
+    assert report()[nobody["_id"]["$oid"]] == ("quarantined", "NO_EMAIL")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"insurance": {"coverageAmount": float("nan")}},
+        {"unheardOf": [1, float("nan")]},
+        {"a.b": 1},
+        {"notes": {"a.b": {"c": 1}, "": [{"": 2}], "0": 3}},
+    ],
+    ids=str,
+)
+def test_what_is_copied_as_it_is_verifies(run, export, odd):
+    output = run(export(patients=lambda found: [{**found[0], **odd}, *found[1:]]))
+
+    assert "patients: 14 compared field by field: no difference, verified" in output
+    assert collection("patients").count_documents({}) == 14
+
+
+@pytest.mark.parametrize("name", ["unheardOf", "a.b", ""])
+@pytest.mark.parametrize("value", [5, float("nan"), {"": [1, 2]}], ids=str)
+def test_what_is_here_otherwise_than_it_was_read_differs(run, export, monkeypatch, name, value):
+    write = repositories.write
+
+    def written_otherwise(collection_name, puts):
+        return write(collection_name, [replace(put, document=_without(put.document, name)) for put in puts])
+
+    monkeypatch.setattr(repositories, "write", written_otherwise)
+    with pytest.raises(CommandError, match="DIFFERS"):
+        run(export(patients=lambda found: [{**found[0], name: value}, *found[1:]]))
+
+
+def _without(document, name):
+    return {key: value for key, value in document.items() if key != name}
 
 
 def test_dates_that_are_text_are_dates_here_wherever_they_stand(run, export, report):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,6 +32,13 @@ def deleted(user: Any) -> None:
 @pytest.fixture
 def mallory(database) -> User:
     return User.objects.create_superuser("mallory", password=PASSWORD)
+
+
+@pytest.fixture
+def watchers(database) -> Iterator[Group]:
+    group = Group.objects.create(name="Watchers")
+    yield group
+    group.delete()
 
 
 @pytest.fixture
@@ -155,21 +162,37 @@ def test_of_two_who_change_the_same_about_somebody_the_second_is_told(mallory, r
     assert list(User.objects.get(pk=mallory.pk).groups.all()) == [booker]
 
 
-def test_a_right_that_was_taken_from_a_group_meanwhile_stays_taken(root):
-    group = Group.objects.create(name="Watchers")
+def test_a_right_that_was_taken_from_a_group_meanwhile_stays_taken(watchers, root):
     taken, kept, added = Permission.objects.filter(codename__startswith="view_").order_by("codename")[:3]
-    group.permissions.set([taken, kept])
-    path = f"/admin/auth/group/{group.pk}/change/"
+    watchers.permissions.set([taken, kept])
+    path = f"/admin/auth/group/{watchers.pk}/change/"
     stale = {**form_of(root.get(path)), "permissions": [str(right.pk) for right in (taken, kept, added)]}
-    group.permissions.remove(taken)
+    watchers.permissions.remove(taken)
 
     page = root.post(path, stale)
 
     assert page.context["adminform"].form.errors == {"permissions": [MOVED_ON]}
-    assert list(group.permissions.all()) == [kept]
+    assert list(watchers.permissions.all()) == [kept]
     assert root.post(path, {**form_of(root.get(path)), "permissions": [str(added.pk)]}).status_code == 302
-    assert list(group.permissions.all()) == [added]
-    group.delete()
+    assert list(watchers.permissions.all()) == [added]
+
+
+@pytest.mark.parametrize("name", ["groups", "permissions"])
+def test_of_several_who_change_only_the_rights_of_one_at_once_one_is_stored(mallory, watchers, client_of, name):
+    path, rights = {
+        "groups": (f"{USERS}{mallory.pk}/change/", Group.objects.exclude(pk=watchers.pk)),
+        "permissions": (f"/admin/auth/group/{watchers.pk}/change/", Permission.objects.all()),
+    }[name]
+    given = [str(right.pk) for right in rights.order_by("pk")[:3]]
+    clients = [client_of(User.objects.create_superuser(f"root{number}", password=PASSWORD)) for number in range(3)]
+    form = form_of(clients[0].get(path))
+
+    answers = in_parallel(3, lambda number: clients[number].post(path, form | {name: [given[number]]}))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 302]
+    told = [answer.context["adminform"].form.errors for answer in answers if answer.status_code == 200]
+    assert told == [{name: [MOVED_ON]}] * 2
+    assert getattr(mallory if name == "groups" else watchers, name).count() == 1
 
 
 def test_a_form_about_somebody_who_is_gone_brings_nobody_back(mallory, root, meanwhile):

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from bson import Decimal128, ObjectId
 from bson.datetime_ms import DatetimeMS
 
@@ -52,6 +53,32 @@ def test_it_names_the_line_that_is_no_document_and_reads_on(tmp_path):
     assert [read.document for read in reads] == [None, None, None, None, None, {"a": 1}]
     assert [read.place for read in reads[:5]] == [f"patients.jsonl:{line}" for line in (1, 2, 3, 5, 6)]
     assert all(read.fault for read in reads[:5])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"n": 99999999999999999999}',
+        b'{"n": -9223372036854775809}',
+        b'{"n": "a\\ud800"}',
+        b'{"a\\ud800": 1}',
+        b'{"a\\u0000b": 1}',
+        b'{"n": {"$numberDecimal": "x"}}',
+        b'{"n": ' * 171 + b"1" + b"}" * 171,
+        b'{"n": ' + b"[" * 170 + b"]" * 170 + b"}",
+        b'{"n": ' + b"[" * 1500 + b"]" * 1500 + b"}",
+        b'{"n": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"n": "' + b"x" * (1 << 24) + b'"}',
+    ],
+    ids=lambda odd: odd[:20].decode(),
+)
+def test_a_line_that_mongodb_could_not_hold_is_no_document(tmp_path, odd):
+    source = folder(tmp_path, odd, b'{"a": 1}')
+
+    refused, read = source.read("patients", None)
+
+    assert (refused.document, refused.place, refused.reason) == (None, "patients.jsonl:1", "UNREADABLE")
+    assert read.document == {"a": 1}
 
 
 def test_it_gives_what_changed_since_and_what_does_not_tell(tmp_path):
