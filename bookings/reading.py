@@ -106,7 +106,12 @@ def entries_without_words(entries: Iterable[Document]) -> list[Document]:
 
 def clinical_fields_of(booking: Mapping[str, Any]) -> list[str]:
     """The names of the fields of `booking` that are or may be clinical, without those that say nothing."""
-    return [name for name, value in booking.items() if value and name not in PLAIN_FIELDS]
+    return [name for name, value in booking.items() if _says(value) and name not in PLAIN_FIELDS]
+
+
+def _says(value: Any) -> bool:
+    """Whether a value tells anything; "no" and 0 do."""
+    return bool(value) or isinstance(value, bool | int | float)
 
 
 def words_of(booking: Mapping[str, Any]) -> list[str]:
@@ -120,8 +125,8 @@ def words_of(booking: Mapping[str, Any]) -> list[str]:
 def _words_in(name: str, part: Any) -> list[str]:
     """The paths of what people wrote, or may have, in a part of a booking."""
     if isinstance(part, Mapping):
-        return [f"{name}.{key}" for key, value in part.items() if value and key not in PLAIN_PARTS[name]]
-    return [name] if part else []
+        return [f"{name}.{key}" for key, value in part.items() if _says(value) and key not in PLAIN_PARTS[name]]
+    return [name] if _says(part) else []
 
 
 def visit_times(booking: Mapping[str, Any], zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:

@@ -32,6 +32,10 @@ class DeclaredFilters:
         """Whether a page may be asked for by `to_field`: by the id alone."""
         return bool(to_field == self.opts.pk.name)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The document of that id, also where a page is asked for by a field without a name."""
+        return super().get_object(request, object_id, from_field or None)  # type: ignore[misc]  # the ModelAdmin's
+
     def response_action(self, request: HttpRequest, queryset: Any) -> Any:
         """Runs the action that was chosen, on what was ticked alone; ids that are none are a 400."""
         ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)

@@ -112,3 +112,12 @@ def test_it_takes_every_clinical_field_away_and_every_one_that_nobody_foresaw() 
 
     assert reading.clinical_fields_of(booking) == [*reading.CLINICAL_FIELDS, "nurseNotes"]
     assert reading.without_clinical(booking) == {"status": "ASSIGNED"}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [(False, True), (0, True), (0.0, True), ("", False), (None, False), ([], False)]
+)
+def test_no_and_nothing_say_something_where_nobody_foresaw_them(value: Any, says: bool) -> None:
+    booking = {"pregnant": value, "rating": {"stars": 5, "painScore": value}, "cancellation": value}
+    assert reading.clinical_fields_of(booking) == (["pregnant"] if says else [])
+    assert reading.words_of(booking) == (["cancellation", "rating.painScore"] if says else [])
