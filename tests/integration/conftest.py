@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from catalog import cache
+
 
 @pytest.fixture(autouse=True)
 def _database(database: None) -> None:
     """Every test here may use the database."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalog's cache asks Redis each time, as where a process is asked seldom: tests follow each other fast."""
+    monkeypatch.setattr(cache, "TRUST_SECONDS", 0.0)
 
 
 class Profiler:

@@ -89,6 +89,53 @@ def test_it_answers_from_the_cache_in_one_round_trip(path: str, sent: list[bytes
         assert (second.content, second["ETag"]) == (first.content, first["ETag"])
 
 
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A process goes by a generation for a while, as in production; the seconds."""
+    monkeypatch.setattr(cache, "TRUST_SECONDS", 0.05)
+    return 0.05
+
+
+def test_it_asks_redis_nothing_for_what_it_held_a_moment_ago(trusting: float, sent: list[bytes]) -> None:
+    pod, build = CatalogCache(), Builder()
+    read(pod, build)
+    read(pod, build, "another")
+    time.sleep(trusting)
+    read(pod, build)
+    sent.clear()
+
+    assert [read(pod, build), read(pod, build, "another")] == ["made", "made"]
+    assert (sent, build.built) == ([], 2)
+
+    time.sleep(trusting)
+    assert (read(pod, build), len(sent)) == ("made", 1)
+
+
+def test_nobody_reads_what_was_before_a_change_that_is_made(trusting: float) -> None:
+    """However many pods trust what they hold: each change waits for all of them."""
+    pods, writer, stored, changes = [CatalogCache() for _ in range(3)], CatalogCache(), [0], 20
+    over = threading.Event()
+
+    def read_on(pod: CatalogCache) -> list[tuple[int, int]]:
+        seen = []
+        while not over.is_set():
+            before = stored[0]
+            seen.append((before, int(read(pod, lambda: b"%d" % stored[0]))))
+        return seen
+
+    with ThreadPoolExecutor(len(pods)) as threads:
+        readers = [threads.submit(read_on, pod) for pod in pods]
+        for _ in range(changes):
+            with writer.changing([]):
+                stored[0] += 1
+            time.sleep(trusting / 2)
+        over.set()
+    seen = [pair for reader in readers for pair in reader.result()]
+
+    assert [(before, found) for before, found in seen if found < before] == []
+    assert {found for _, found in seen} == set(range(changes + 1))
+
+
 def test_a_request_within_the_limits_takes_one_more_for_the_limit(settings: Any, sent: list[bytes]) -> None:
     """As in production: limits work without the catalog, and the catalog without limits; each asks for itself."""
     settings.RATE_LIMIT_ENABLED = True
