@@ -19,6 +19,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 from .exchange import Answer, Exchange
 from .monitoring import command_took
 
+PIPELINED = "pipelined"  # what metrics call all that is sent together: none of it has a time of its own
+
 
 class PipelinedWrites:
     """Writes of an open transaction that are to be sent, on a connection that they have until all are answered.
@@ -29,7 +31,7 @@ class PipelinedWrites:
     def __init__(self, client: MongoClient[Answer], session: ClientSession, database: str) -> None:
         """Raises pymongo's ConnectionFailure."""
         self._database = database
-        self._requests: list[tuple[int, str]] = []
+        self._requests: list[int] = []
         self._messages: list[bytes] = []
         # Gives the connection back, and tells the topology and the session what went wrong on it.
         with ExitStack() as checkout:
@@ -44,7 +46,7 @@ class PipelinedWrites:
             Whatever a command raises that is no BSON, or too large. It is not among them then.
         """
         number, text = self._exchange.packed(command, self._database, tells_time=not self._requests)
-        self._requests.append((number, next(iter(command))))
+        self._requests.append(number)
         self._messages.append(text)
 
     def drop(self) -> None:
@@ -63,43 +65,36 @@ class PipelinedWrites:
 
     def last_answer(self) -> Answer:
         """`settle`, for the answer to the last of them, which may hold `writeErrors`: it is the one that decides."""
-        answer: Answer = {}
-        first: PyMongoError | None = None
-        with self._checkout:
-            try:
-                self._send()
-                for number, (request, name) in enumerate(self._requests, 1):
-                    try:
-                        answer = self._answer_to(request, name, is_last=number == len(self._requests))
-                    except OperationFailure as failure:
-                        first = first or failure
-                    if number < len(self._requests):
-                        first = first or _refusal(answer)
-            except BaseException:
-                self._exchange.abandon()
-                raise
-            if first:
-                raise first
-        return answer
-
-    def _send(self) -> None:
-        sent, began = False, time.perf_counter()
-        try:
-            self._exchange.send(b"".join(self._messages))
-            sent = True
-        finally:
-            if not sent:
-                for _, name in self._requests:
-                    command_took(name, False, time.perf_counter() - began)
-
-    def _answer_to(self, request: int, name: str, *, is_last: bool) -> Answer:
         succeeded, began = False, time.perf_counter()
         try:
-            answer = self._exchange.answer(request, hears_time=is_last)
+            with self._checkout:
+                *answers, last = self._exchanged()
+                for failure in filter(None, map(_failure_in, answers)):
+                    raise failure
+                if isinstance(last, OperationFailure):
+                    raise last
             succeeded = True
         finally:
-            command_took(name, succeeded, time.perf_counter() - began)
-        return answer
+            command_took(PIPELINED, succeeded, time.perf_counter() - began)
+        return last
+
+    def _exchanged(self) -> list[Answer | OperationFailure]:
+        try:
+            self._exchange.send(b"".join(self._messages))
+            return [self._answer_to(request) for request in self._requests]
+        except BaseException:
+            self._exchange.abandon()
+            raise
+
+    def _answer_to(self, request: int) -> Answer | OperationFailure:
+        try:
+            return self._exchange.answer(request, hears_time=request == self._requests[-1])
+        except OperationFailure as failure:
+            return failure
+
+
+def _failure_in(answer: Answer | OperationFailure) -> PyMongoError | None:
+    return answer if isinstance(answer, OperationFailure) else _refusal(answer)
 
 
 def _refusal(answer: Answer) -> PyMongoError | None:

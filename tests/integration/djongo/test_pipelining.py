@@ -337,7 +337,7 @@ def test_it_tells_how_long_commands_took_and_which_failed(monkeypatch: pytest.Mo
         time.sleep(0.2)
     with pytest.raises(DatabaseError):
         Clinic.objects.mongo_find_one({"name": {"$noSuchOperator": 1}})
-    assert [took[:2] for took in told] == [("find", True), ("insert", False), ("insert", True), ("find", False)]
+    assert [took[:2] for took in told] == [("find", True), ("pipelined", False), ("pipelined", True), ("find", False)]
     assert all(seconds < 0.2 for _, _, seconds in told)
 
 
