@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, ClassVar, NoReturn, Self
 
 from bson import ObjectId
-from django.core.validators import RegexValidator
+from django.core.validators import ProhibitNullCharactersValidator, RegexValidator
 from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 from rest_framework.serializers import (
@@ -24,6 +24,7 @@ from rest_framework.serializers import (
     SerializerMethodField,
     ValidationError,
 )
+from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from booking_service.api.unseen import JOINERS, UNSEEN
 
@@ -56,7 +57,10 @@ UNKNOWN_KEY = "This key is not known here."
 
 
 # Several lines may have tabs, breaks and marks of direction, but nothing that shows 01 mg where 10 mg is written.
-_UNSEEN_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_UNSEEN_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+_UNSEEN_TO_DRF = (ProhibitNullCharactersValidator, ProhibitSurrogateCharactersValidator)
 
 
 class CharField(serializers.CharField):
@@ -64,6 +68,11 @@ class CharField(serializers.CharField):
 
     default_error_messages = {"unseen_character": "Leave out control characters and marks that nobody sees."}
     unseen: ClassVar[re.Pattern[str] | None] = UNSEEN
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.unseen is not None:  # which knows NUL and halves of a pair, too
+            self.validators = [known for known in self.validators if not isinstance(known, _UNSEEN_TO_DRF)]
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
