@@ -74,7 +74,12 @@ class OutboxEvent(Document):
             DocumentIndex("aggregateId", "_id", name="outbox_aggregate"),
             DocumentIndex("status", "_id", name="outbox_open", where={"status": {"$in": ["WAITING", "DEAD"]}}),
             DocumentIndex("status", "_id", name="outbox_failed", where={"attempts": {"$gt": 1}}),
-            DocumentIndex("publishedAt", name="outbox_expiry", expire_after_seconds=KEEP_PUBLISHED_SECONDS),
+            DocumentIndex(
+                "publishedAt",
+                name="outbox_sent",
+                where={"status": "SENT"},
+                expire_after_seconds=KEEP_PUBLISHED_SECONDS,
+            ),
         ]
 
     def __str__(self) -> str:

@@ -177,7 +177,7 @@ def test_retrying_makes_a_row_due_now(waiting):
 def test_only_published_rows_ever_expire(waiting):
     waiting(2, aggregate="a" * 24)
     outbox_sent(claim())
-    expiry = OutboxEvent.objects.mongo_index_information()["outbox_expiry"]
+    expiry = OutboxEvent.objects.mongo_index_information()["outbox_sent"]
     assert (expiry["key"], expiry["expireAfterSeconds"]) == ([("publishedAt", 1)], 14 * 24 * 3600)
     dates = {row["status"]: row["publishedAt"] for row in OutboxEvent.objects.mongo_find({})}
     assert dates[Status.WAITING] is None
