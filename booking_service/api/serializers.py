@@ -251,6 +251,11 @@ class StrictSerializer(Serializer[Any]):
             raise ValidationError(errors)
         return values
 
+    def run_validators(self, value: Any) -> None:
+        """As in DRF, but for shapes without validators, of whose fields nothing is looked up for them."""
+        if self.validators:
+            super().run_validators(value)
+
     @cached_property
     def _inputs(self) -> tuple[tuple[str, serializers.Field[Any, Any, Any, Any], bool], ...]:
         """Each field's name, the field, and whether nothing is asked or filled in where it is absent."""
