@@ -167,9 +167,8 @@ class BookingViewSet(ServiceViewSet):
     @idempotent
     def cancel(self, request: Request, booking_id: str) -> HttpResponse:
         """Cancel a booking; the answer says what is refunded."""
-        asked = ReasonInput.parse(request.data)
         booking, refund = services.booking_cancel(
-            actor=caller(request), booking_id=_id(booking_id), reason=asked.get("reason", "")
+            actor=caller(request), booking_id=_id(booking_id), reason=_reason(request)
         )
         answer = {"booking": booking, "refundDetails": _refund(refund)}
         return success(answer, message="Booking cancelled.", headers={"ETag": etag_for(booking["version"])})
@@ -227,27 +226,26 @@ class BookingViewSet(ServiceViewSet):
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def confirm(self, request: Request, booking_id: str) -> HttpResponse:
         """Confirm the visit that is assigned to you."""
-        ReasonInput.parse(request.data)
-        return _booking(visits.booking_confirm(actor=caller(request), booking_id=_id(booking_id)), "Visit confirmed.")
+        booking = visits.booking_confirm(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
+        return _booking(booking, "Visit confirmed.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def decline(self, request: Request, booking_id: str) -> HttpResponse:
         """Give the visit back; another provider is searched."""
-        reason = ReasonInput.parse(request.data).get("reason", "")
-        booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=reason)
+        booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
         return _booking(booking, "Visit declined.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def en_route(self, request: Request, booking_id: str) -> HttpResponse:
         """Say that you are on the way."""
-        ReasonInput.parse(request.data)
-        return _booking(visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id)), "On the way.")
+        booking = visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
+        return _booking(booking, "On the way.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def start(self, request: Request, booking_id: str) -> HttpResponse:
         """Start the visit."""
-        ReasonInput.parse(request.data)
-        return _booking(visits.booking_start(actor=caller(request), booking_id=_id(booking_id)), "Visit started.")
+        booking = visits.booking_start(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
+        return _booking(booking, "Visit started.")
 
     @documents(
         openapi.BOOKING,
@@ -307,6 +305,11 @@ def _id(text: str) -> ObjectId:
         return ObjectId(text)
     except InvalidId:
         raise BookingNotFound from None
+
+
+def _reason(request: Request) -> str:
+    """What people say of why they do it, if they do."""
+    return str(ReasonInput.parse(request.data).get("reason", ""))
 
 
 def _booking(booking: Document, message: str, status: int = 200) -> HttpResponse:

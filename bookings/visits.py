@@ -95,12 +95,12 @@ def _is_skilled(level: SkillLevel, needed: str) -> bool:
 
 
 @deciding_on_what_is
-def booking_confirm(*, actor: Caller, booking_id: ObjectId) -> Document:
+def booking_confirm(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
     """The provider will come. Raises BookingNotFound, InvalidTransition."""
     booking = booking_of(actor, booking_id)
 
     def write() -> Document:
-        changed = changing.transition(booking, Status.CONFIRMED, actor=actor, now=moment())
+        changed = changing.transition(booking, Status.CONFIRMED, actor=actor, now=moment(), reason=reason)
         signals.booking_confirmed.send(sender=None, booking=changed, version=changed["version"], notification=None)
         return changed
 
@@ -131,14 +131,17 @@ def booking_decline(*, actor: Caller, booking_id: ObjectId, reason: str = "") ->
 
 
 @deciding_on_what_is
-def booking_en_route(*, actor: Caller, booking_id: ObjectId) -> Document:
+def booking_en_route(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
     """The provider is on the way. Raises BookingNotFound, InvalidTransition."""
     booking = booking_of(actor, booking_id)
-    return disclosure.answered(actor, changing.transition, booking, Status.EN_ROUTE, actor=actor, now=moment())
+    now = moment()
+    return disclosure.answered(
+        actor, changing.transition, booking, Status.EN_ROUTE, actor=actor, now=now, reason=reason
+    )
 
 
 @deciding_on_what_is
-def booking_start(*, actor: Caller, booking_id: ObjectId) -> Document:
+def booking_start(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
     """The visit begins. Raises BookingNotFound, InvalidTransition."""
     booking = booking_of(actor, booking_id)
     now = moment()
@@ -146,7 +149,7 @@ def booking_start(*, actor: Caller, booking_id: ObjectId) -> Document:
     def write() -> Document:
         fields = {"actualService.startTime": now}
         disclosure.audit(actor, Access.WRITE, booking, ["actualService"])
-        return changing.transition(booking, Status.IN_PROGRESS, actor=actor, now=now, fields=fields)
+        return changing.transition(booking, Status.IN_PROGRESS, actor=actor, now=now, reason=reason, fields=fields)
 
     return disclosure.answered(actor, write)
 

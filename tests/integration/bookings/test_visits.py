@@ -269,6 +269,15 @@ def test_a_no_show_names_who_was_absent(
     assert outbox.types("PARTNER").count("refund.request") == refunds
 
 
+def test_why_a_step_was_taken_is_kept(api, asha, nurse, assigned):
+    for step in ("confirm", "en-route", "start"):
+        assert put(api, nurse, assigned, step, {"reason": f"so we {step}"}).status_code == 200
+
+    entries = api(asha)("GET", f"/bookings/{assigned['_id']}/timeline").body["data"]
+
+    assert [entry["reason"] for entry in entries[-3:]] == ["so we confirm", "so we en-route", "so we start"]
+
+
 def test_only_the_assigned_provider_acts(api, assigned, directory, asha):
     stranger = directory.add()
 
