@@ -36,6 +36,7 @@ from bookings.exceptions import (
     RescheduleWindow,
     RulesViolated,
     SlotTaken,
+    TooEarly,
 )
 from bookings.lifecycle import Part
 from bookings.queries import list_query, slot_city, slot_days
@@ -235,13 +236,13 @@ class BookingViewSet(ServiceViewSet):
         booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
         return _booking(booking, "Visit declined.")
 
-    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
+    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition, TooEarly))
     def en_route(self, request: Request, booking_id: str) -> HttpResponse:
         """Say that you are on the way."""
         booking = visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
         return _booking(booking, "On the way.")
 
-    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
+    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition, TooEarly))
     def start(self, request: Request, booking_id: str) -> HttpResponse:
         """Start the visit."""
         booking = visits.booking_start(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
@@ -250,7 +251,7 @@ class BookingViewSet(ServiceViewSet):
     @documents(
         openapi.BOOKING,
         body=ReportInput,
-        refusals=(InvalidTransition,),
+        refusals=(InvalidTransition, TooEarly),
         example={"observations": "The wound heals well."},
     )
     def complete(self, request: Request, booking_id: str) -> HttpResponse:
@@ -259,7 +260,7 @@ class BookingViewSet(ServiceViewSet):
         booking = visits.booking_complete(actor=caller(request), booking_id=_id(booking_id), report=report)
         return _booking(booking, "Visit completed.")
 
-    @documents(openapi.BOOKING, body=NoShowInput, refusals=(InvalidTransition,))
+    @documents(openapi.BOOKING, body=NoShowInput, refusals=(InvalidTransition, TooEarly))
     def no_show(self, request: Request, booking_id: str) -> HttpResponse:
         """Record that somebody was not there."""
         asked = NoShowInput.parse(request.data)

@@ -132,7 +132,7 @@ def booking_decline(*, actor: Caller, booking_id: ObjectId, reason: str = "") ->
 
 @deciding_on_what_is
 def booking_en_route(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
-    """The provider is on the way. Raises BookingNotFound, InvalidTransition."""
+    """The provider is on the way. Raises BookingNotFound, InvalidTransition, TooEarly."""
     booking = booking_of(actor, booking_id)
     now = moment()
     return disclosure.answered(
@@ -142,7 +142,7 @@ def booking_en_route(*, actor: Caller, booking_id: ObjectId, reason: str = "") -
 
 @deciding_on_what_is
 def booking_start(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
-    """The visit begins. Raises BookingNotFound, InvalidTransition."""
+    """The visit begins. Raises BookingNotFound, InvalidTransition, TooEarly."""
     booking = booking_of(actor, booking_id)
     now = moment()
 
@@ -156,9 +156,12 @@ def booking_start(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> D
 
 @deciding_on_what_is
 def booking_complete(*, actor: Caller, booking_id: ObjectId, report: Document) -> Document:
-    """The visit took place; `report` is what was found and done. Raises BookingNotFound, InvalidTransition.
+    """The visit took place; `report` is what was found and done.
 
     The report is clinical: writing it is audited, and it never leaves in an event.
+
+    Raises:
+        BookingNotFound, InvalidTransition, TooEarly.
     """
     booking = booking_of(actor, booking_id)
     now = moment()
@@ -188,7 +191,7 @@ def booking_no_show(
     """Somebody was not there: `absent_party`, or whoever is not telling. A provider's absence gives everything back.
 
     Raises:
-        BookingNotFound, InvalidTransition.
+        BookingNotFound, InvalidTransition; TooEarly when a provider says it before the visit's start.
     """
     booking = booking_of(actor, booking_id)
     absent = absent_party or (Part.PATIENT if lifecycle.part_of(actor) is Part.PROVIDER else Part.PROVIDER)
