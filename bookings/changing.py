@@ -10,8 +10,8 @@ from bson import ObjectId
 from booking_service.api.callers import Caller
 from booking_service.api.request_id import current_request_id
 from booking_service.djongo.transaction import in_transaction
-from bookings import lifecycle, repositories, slot_guard
-from bookings.exceptions import BookingNotFound, ChangedMeanwhile, InvalidTransition
+from bookings import lifecycle, reading, repositories, slot_guard, terms
+from bookings.exceptions import BookingNotFound, ChangedMeanwhile, InvalidTransition, TooEarly
 from bookings.lifecycle import FREEING, Part, Status
 from bookings.reading import Document
 
@@ -116,8 +116,10 @@ def transition(
 
     Raises:
         InvalidTransition: not allowed, or somebody else was faster.
+        TooEarly: it is a provider's to say, but nearer to the visit.
     """
     check_transition(booking, to, actor)
+    _check_time(booking, to, actor, now)
     changed = repositories.booking_change(
         booking["_id"],
         _as_read(booking),
@@ -133,6 +135,12 @@ def transition(
     if to in FREEING:
         slot_guard.give_back(changed["_id"], slot_guard.claims_of(changed))
     return changed
+
+
+def _check_time(booking: Mapping[str, Any], to: Status, actor: Caller, now: datetime) -> None:
+    most = lifecycle.told_ahead(to, lifecycle.part_of(actor))
+    if most is not None and reading.notice_counts_to(booking, terms.zone()) - now > most:
+        raise TooEarly
 
 
 def change(

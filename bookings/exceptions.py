@@ -64,6 +64,13 @@ class InvalidTransition(Conflict):
         super().__init__(**details)
 
 
+class TooEarly(Unprocessable):
+    """The provider tells how a visit went that is still too far ahead."""
+
+    code = "TOO_EARLY"
+    message = "It is too early to say that of this visit."
+
+
 class NotCancellable(InvalidTransition):
     """The booking was past cancelling when it was asked for."""
 

@@ -4,10 +4,12 @@ One table. Everything that changes a status asks it, and the database decides ra
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
 from booking_service.api.callers import Caller
+from bookings.cancellation import HALF_REFUND_NOTICE
 
 
 class Status(StrEnum):
@@ -63,6 +65,17 @@ TRANSITIONS: Mapping[tuple[Status, Status], frozenset[Part]] = MappingProxyType(
     }
 )
 
+# How long before its start, at most, a visit's provider may say this of it: never while a patient who cancels would
+# still get money back, and that nobody was there only from the start on.
+TOLD_AHEAD: Mapping[Status, timedelta] = MappingProxyType(
+    {
+        S.EN_ROUTE: HALF_REFUND_NOTICE,
+        S.IN_PROGRESS: HALF_REFUND_NOTICE,
+        S.COMPLETED: HALF_REFUND_NOTICE,
+        S.NO_SHOW: timedelta(0),
+    }
+)
+
 FINAL = frozenset({S.COMPLETED, S.CANCELLED, S.NO_SHOW, S.FAILED})
 OPEN = frozenset(Status) - FINAL
 EDITABLE = frozenset({S.REQUESTED, S.SEARCHING})
@@ -95,6 +108,11 @@ def allowed_from(status: str, part: Part) -> tuple[Status, ...]:
 def is_allowed(source: str, to: Status, part: Part) -> bool:
     """Whether `part` may lead a booking from `source` to `to`."""
     return to in allowed_from(source, part)
+
+
+def told_ahead(to: Status, part: Part) -> timedelta | None:
+    """How long before a visit `part` may lead it to `to`, at most; None: at any time, as the office, which corrects."""
+    return TOLD_AHEAD.get(to) if part is Part.PROVIDER else None
 
 
 def sources_of(to: Status, part: Part) -> tuple[Status, ...]:

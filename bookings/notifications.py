@@ -102,7 +102,7 @@ def notification_is_current(*, booking_id: ObjectId, kind: str, starts_at: datet
     """Whether a message that waited to be delivered is still true, of a visit at `starts_at` (None: nobody can say).
 
     A cancellation is final. The others are overtaken when the visit is called off or moved, a reminder also when the
-    visit has begun.
+    visit has begun, an assignment when the provider declined.
     """
     if kind == NotificationKind.CANCELLATION:
         return True
@@ -111,6 +111,8 @@ def notification_is_current(*, booking_id: ObjectId, kind: str, starts_at: datet
         return False
     if kind in NOTICE:
         return booking["status"] in MOVABLE and starts_at is not None and starts_at > moment()
+    if kind == NotificationKind.ASSIGNMENT and not booking.get("serviceProvider"):
+        return False
     return booking["status"] not in FREEING
 
 

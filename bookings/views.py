@@ -36,6 +36,7 @@ from bookings.exceptions import (
     RescheduleWindow,
     RulesViolated,
     SlotTaken,
+    TooEarly,
 )
 from bookings.lifecycle import Part
 from bookings.queries import list_query, slot_city, slot_days
@@ -167,9 +168,8 @@ class BookingViewSet(ServiceViewSet):
     @idempotent
     def cancel(self, request: Request, booking_id: str) -> HttpResponse:
         """Cancel a booking; the answer says what is refunded."""
-        asked = ReasonInput.parse(request.data)
         booking, refund = services.booking_cancel(
-            actor=caller(request), booking_id=_id(booking_id), reason=asked.get("reason", "")
+            actor=caller(request), booking_id=_id(booking_id), reason=_reason(request)
         )
         answer = {"booking": booking, "refundDetails": _refund(refund)}
         return success(answer, message="Booking cancelled.", headers={"ETag": etag_for(booking["version"])})
@@ -227,32 +227,31 @@ class BookingViewSet(ServiceViewSet):
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def confirm(self, request: Request, booking_id: str) -> HttpResponse:
         """Confirm the visit that is assigned to you."""
-        ReasonInput.parse(request.data)
-        return _booking(visits.booking_confirm(actor=caller(request), booking_id=_id(booking_id)), "Visit confirmed.")
+        booking = visits.booking_confirm(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
+        return _booking(booking, "Visit confirmed.")
 
     @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
     def decline(self, request: Request, booking_id: str) -> HttpResponse:
         """Give the visit back; another provider is searched."""
-        reason = ReasonInput.parse(request.data).get("reason", "")
-        booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=reason)
+        booking = visits.booking_decline(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
         return _booking(booking, "Visit declined.")
 
-    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
+    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition, TooEarly))
     def en_route(self, request: Request, booking_id: str) -> HttpResponse:
         """Say that you are on the way."""
-        ReasonInput.parse(request.data)
-        return _booking(visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id)), "On the way.")
+        booking = visits.booking_en_route(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
+        return _booking(booking, "On the way.")
 
-    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition,))
+    @documents(openapi.BOOKING, body=ReasonInput, refusals=(InvalidTransition, TooEarly))
     def start(self, request: Request, booking_id: str) -> HttpResponse:
         """Start the visit."""
-        ReasonInput.parse(request.data)
-        return _booking(visits.booking_start(actor=caller(request), booking_id=_id(booking_id)), "Visit started.")
+        booking = visits.booking_start(actor=caller(request), booking_id=_id(booking_id), reason=_reason(request))
+        return _booking(booking, "Visit started.")
 
     @documents(
         openapi.BOOKING,
         body=ReportInput,
-        refusals=(InvalidTransition,),
+        refusals=(InvalidTransition, TooEarly),
         example={"observations": "The wound heals well."},
     )
     def complete(self, request: Request, booking_id: str) -> HttpResponse:
@@ -261,7 +260,7 @@ class BookingViewSet(ServiceViewSet):
         booking = visits.booking_complete(actor=caller(request), booking_id=_id(booking_id), report=report)
         return _booking(booking, "Visit completed.")
 
-    @documents(openapi.BOOKING, body=NoShowInput, refusals=(InvalidTransition,))
+    @documents(openapi.BOOKING, body=NoShowInput, refusals=(InvalidTransition, TooEarly))
     def no_show(self, request: Request, booking_id: str) -> HttpResponse:
         """Record that somebody was not there."""
         asked = NoShowInput.parse(request.data)
@@ -307,6 +306,11 @@ def _id(text: str) -> ObjectId:
         return ObjectId(text)
     except InvalidId:
         raise BookingNotFound from None
+
+
+def _reason(request: Request) -> str:
+    """What people say of why they do it, if they do."""
+    return str(ReasonInput.parse(request.data).get("reason", ""))
 
 
 def _booking(booking: Document, message: str, status: int = 200) -> HttpResponse:

@@ -95,12 +95,12 @@ def _is_skilled(level: SkillLevel, needed: str) -> bool:
 
 
 @deciding_on_what_is
-def booking_confirm(*, actor: Caller, booking_id: ObjectId) -> Document:
+def booking_confirm(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
     """The provider will come. Raises BookingNotFound, InvalidTransition."""
     booking = booking_of(actor, booking_id)
 
     def write() -> Document:
-        changed = changing.transition(booking, Status.CONFIRMED, actor=actor, now=moment())
+        changed = changing.transition(booking, Status.CONFIRMED, actor=actor, now=moment(), reason=reason)
         signals.booking_confirmed.send(sender=None, booking=changed, version=changed["version"], notification=None)
         return changed
 
@@ -131,31 +131,37 @@ def booking_decline(*, actor: Caller, booking_id: ObjectId, reason: str = "") ->
 
 
 @deciding_on_what_is
-def booking_en_route(*, actor: Caller, booking_id: ObjectId) -> Document:
-    """The provider is on the way. Raises BookingNotFound, InvalidTransition."""
+def booking_en_route(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
+    """The provider is on the way. Raises BookingNotFound, InvalidTransition, TooEarly."""
     booking = booking_of(actor, booking_id)
-    return disclosure.answered(actor, changing.transition, booking, Status.EN_ROUTE, actor=actor, now=moment())
+    now = moment()
+    return disclosure.answered(
+        actor, changing.transition, booking, Status.EN_ROUTE, actor=actor, now=now, reason=reason
+    )
 
 
 @deciding_on_what_is
-def booking_start(*, actor: Caller, booking_id: ObjectId) -> Document:
-    """The visit begins. Raises BookingNotFound, InvalidTransition."""
+def booking_start(*, actor: Caller, booking_id: ObjectId, reason: str = "") -> Document:
+    """The visit begins. Raises BookingNotFound, InvalidTransition, TooEarly."""
     booking = booking_of(actor, booking_id)
     now = moment()
 
     def write() -> Document:
         fields = {"actualService.startTime": now}
         disclosure.audit(actor, Access.WRITE, booking, ["actualService"])
-        return changing.transition(booking, Status.IN_PROGRESS, actor=actor, now=now, fields=fields)
+        return changing.transition(booking, Status.IN_PROGRESS, actor=actor, now=now, reason=reason, fields=fields)
 
     return disclosure.answered(actor, write)
 
 
 @deciding_on_what_is
 def booking_complete(*, actor: Caller, booking_id: ObjectId, report: Document) -> Document:
-    """The visit took place; `report` is what was found and done. Raises BookingNotFound, InvalidTransition.
+    """The visit took place; `report` is what was found and done.
 
     The report is clinical: writing it is audited, and it never leaves in an event.
+
+    Raises:
+        BookingNotFound, InvalidTransition, TooEarly.
     """
     booking = booking_of(actor, booking_id)
     now = moment()
@@ -185,7 +191,7 @@ def booking_no_show(
     """Somebody was not there: `absent_party`, or whoever is not telling. A provider's absence gives everything back.
 
     Raises:
-        BookingNotFound, InvalidTransition.
+        BookingNotFound, InvalidTransition; TooEarly when a provider says it before the visit's start.
     """
     booking = booking_of(actor, booking_id)
     absent = absent_party or (Part.PATIENT if lifecycle.part_of(actor) is Part.PROVIDER else Part.PROVIDER)

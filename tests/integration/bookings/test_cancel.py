@@ -126,12 +126,12 @@ def test_cancel_against_complete_has_one_winner(asha, nurse, admin, outbox, docu
         booking = booking_made(asha, startsAt=tomorrow(days=round_number + 1))
         visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
         for step in (visits.booking_confirm, visits.booking_en_route, visits.booking_start):
-            step(actor=nurse, booking_id=booking["_id"])
+            step(actor=admin, booking_id=booking["_id"])
 
         results = in_parallel(
             [
                 partial(services.booking_cancel, actor=admin, booking_id=booking["_id"]),
-                partial(visits.booking_complete, actor=nurse, booking_id=booking["_id"], report={}),
+                partial(visits.booking_complete, actor=admin, booking_id=booking["_id"], report={}),
             ]
         )
 

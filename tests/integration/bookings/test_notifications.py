@@ -10,7 +10,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from django.core.management import CommandError, call_command
 
-from bookings import moving, notifications, services
+from bookings import moving, notifications, services, visits
 from bookings.exceptions import BookingNotFound
 from bookings.notifications import UnknownNotification, notification_is_current
 from tests.factories import booking_made, tomorrow
@@ -171,7 +171,9 @@ def test_a_reminder_that_waited_is_checked_before_it_is_delivered(asha, booking,
 
 
 @pytest.mark.parametrize("kind", ["CONFIRMATION", "ASSIGNMENT", "RESCHEDULE"])
-def test_what_waited_is_told_unless_the_visit_was_moved_or_called_off(asha, booking, kind):
+def test_what_waited_is_told_unless_the_visit_was_moved_or_called_off(asha, nurse, admin, booking, kind):
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+
     def is_current(starts_at, kind=kind):
         return notification_is_current(booking_id=booking["_id"], kind=kind, starts_at=starts_at)
 
@@ -185,10 +187,22 @@ def test_what_waited_is_told_unless_the_visit_was_moved_or_called_off(asha, book
     assert not notification_is_current(booking_id=ObjectId(), kind=kind, starts_at=VISIT)
 
 
+def test_an_assignment_that_waited_is_told_while_somebody_has_the_visit(nurse, admin, directory, booking):
+    def is_current():
+        return notification_is_current(booking_id=booking["_id"], kind="ASSIGNMENT", starts_at=VISIT)
+
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
+    assert is_current()
+    visits.booking_decline(actor=nurse, booking_id=booking["_id"])
+    assert not is_current()
+    visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=directory.add().id)
+    assert is_current()
+
+
 def test_what_waited_about_a_visit_without_a_time_is_told(booking, documents):
     documents("nursebookings").update_one({"_id": booking["_id"]}, {"$unset": {"startsAt": 1}})
 
-    assert notification_is_current(booking_id=booking["_id"], kind="ASSIGNMENT", starts_at=None)
+    assert notification_is_current(booking_id=booking["_id"], kind="CONFIRMATION", starts_at=None)
     assert not notification_is_current(booking_id=booking["_id"], kind="REMINDER_2H", starts_at=None)
 
 

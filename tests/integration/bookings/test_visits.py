@@ -1,5 +1,6 @@
 """What providers and admins do, from assign to complete or no-show; and the review after it."""
 
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -33,9 +34,10 @@ def assign(api, admin, booking, provider):
 
 
 @pytest.fixture
-def assigned(asha, nurse, admin, outbox):
-    """A visit that a nurse has."""
+def assigned(asha, nurse, admin, outbox, monkeypatch):
+    """A visit that a nurse has, and whose time has come."""
     booking = booking_made(asha)
+    monkeypatch.setattr(visits, "moment", lambda: booking["startsAt"])
     return visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)
 
 
@@ -267,6 +269,62 @@ def test_a_no_show_names_who_was_absent(
     assert claims() == []
     assert outbox.types().count("booking.no_show") == 1
     assert outbox.types("PARTNER").count("refund.request") == refunds
+
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "step", "ahead"),
+    [
+        ("CONFIRMED", "en-route", timedelta(hours=4)),
+        ("EN_ROUTE", "start", timedelta(hours=4)),
+        ("IN_PROGRESS", "complete", timedelta(hours=4)),
+        ("CONFIRMED", "no-show", timedelta(0)),
+        ("EN_ROUTE", "no-show", timedelta(0)),
+    ],
+)
+def test_a_provider_tells_nothing_of_a_visit_long_before_it(api, nurse, assigned, documents, at, status, step, ahead):
+    documents("nursebookings").update_one({"_id": assigned["_id"]}, {"$set": {"status": status}})
+    before, told = (
+        documents("nursebookings").find_one({"_id": assigned["_id"]}),
+        documents("outbox").count_documents({}),
+    )
+    at(assigned["startsAt"] - ahead - MINUTE)
+
+    answer = put(api, nurse, assigned, step)
+
+    assert (answer.status_code, answer.body["code"]) == (422, "TOO_EARLY")
+    assert documents("nursebookings").find_one({"_id": assigned["_id"]}) == before
+    assert documents("outbox").count_documents({}) == told
+    at(assigned["startsAt"] - ahead)
+    assert put(api, nurse, assigned, step).status_code == 200
+
+
+def test_of_a_visit_without_an_hour_a_provider_tells_from_its_day_on(api, nurse, assigned, documents, at):
+    unknown = {"$set": {"status": "CONFIRMED", "scheduledTime": "afternoon"}, "$unset": {"startsAt": 1, "endsAt": 1}}
+    documents("nursebookings").update_one({"_id": assigned["_id"]}, unknown)
+    at(tomorrow(0) - MINUTE)
+
+    assert put(api, nurse, assigned, "no-show").body["code"] == "TOO_EARLY"
+    at(tomorrow(0))
+    assert put(api, nurse, assigned, "no-show").status_code == 200
+
+
+def test_the_office_may_tell_at_any_time_how_a_visit_went(api, admin, assigned, at):
+    at(assigned["startsAt"] - timedelta(days=9))
+
+    for step in ("confirm", "en-route", "start", "complete"):
+        assert put(api, admin, assigned, step).status_code == 200
+
+
+def test_why_a_step_was_taken_is_kept(api, asha, nurse, assigned):
+    for step in ("confirm", "en-route", "start"):
+        assert put(api, nurse, assigned, step, {"reason": f"so we {step}"}).status_code == 200
+
+    entries = api(asha)("GET", f"/bookings/{assigned['_id']}/timeline").body["data"]
+
+    assert [entry["reason"] for entry in entries[-3:]] == ["so we confirm", "so we en-route", "so we start"]
 
 
 def test_only_the_assigned_provider_acts(api, assigned, directory, asha):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -155,10 +156,11 @@ def path_of(route: str, row: Row, world: World) -> str:
 
 
 def _needed(route: str) -> dict[str, Any]:
-    """A visit is no no-show before its time."""
-    if not route.endswith("/no-show"):
+    """How a visit goes is told when its time has come."""
+    if not route.endswith(("/en-route", "/start", "/complete", "/no-show")):
         return {}
-    return {"startsAt": tomorrow(days=-2), "endsAt": tomorrow(days=-2)}
+    now = datetime.now(UTC)
+    return {"startsAt": now, "endsAt": now}
 
 
 def absent(route: str) -> str:

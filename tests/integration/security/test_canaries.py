@@ -110,11 +110,11 @@ def lived_through(world) -> list[str]:
     call(me, "GET", f"/api/services/search?q={CANARY}")
     admin, nurse = world.apis["admin"], world.apis["provider"]
     call(admin, "PUT", f"/api/bookings/{booking}/assign", {"providerId": str(world.provider_id)}, 200)
-    call(nurse, "PUT", f"/api/bookings/{booking}/confirm", None, 200)
-    call(nurse, "PUT", f"/api/bookings/{booking}/en-route", None, 200)
-    call(nurse, "PUT", f"/api/bookings/{booking}/start", None, 200)
+    call(nurse, "PUT", f"/api/bookings/{booking}/confirm", {"reason": CANARY}, 200)
+    call(admin, "PUT", f"/api/bookings/{booking}/en-route", {"reason": CANARY}, 200)
+    call(admin, "PUT", f"/api/bookings/{booking}/start", {"reason": CANARY}, 200)
     report = with_canaries("PUT /api/bookings/<str:booking_id>/complete", {})
-    call(nurse, "PUT", f"/api/bookings/{booking}/complete", report, 200)
+    call(admin, "PUT", f"/api/bookings/{booking}/complete", report, 200)
     call(me, "POST", f"/api/bookings/{booking}/review", {"stars": 5, "review": CANARY}, 201)
     other = VisitInput(startsAt=tomorrow(days=5).isoformat(), specialRequirements=CANARY)
     booking = call(me, "POST", "/api/bookings", other, 201).body["data"]["_id"]
