@@ -50,6 +50,7 @@ def payment_failed(facts: Facts) -> None:
 
 
 def payment_refunded(facts: Facts) -> None:
+        order_id=facts.get("orderId") or "",
     payments.payment_refunded(
         booking_id=ObjectId(facts["bookingId"]),
         amount=rupees(facts["amount"]),
