@@ -6,7 +6,9 @@ templates of secrets and of compose files have many, and an empty secret would s
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -24,6 +26,9 @@ env = environ.FileAwareEnv()
 
 TRUE_WORDS, FALSE_WORDS = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 SMALLEST_SECRET_BYTES = 32
+LARGEST_NUMBER = 1_000_000  # so many days, minutes, seconds or bytes fit wherever they are used
+MOST_TO_START = 1000  # processes, and threads in each
+HOST = re.compile(r"[\w.%-]+")  # %2F: MongoDB takes a Unix socket's path for a host
 DEVELOPMENT_SECRET = "development-only-secret-that-production-refuses"  # noqa: S105 - refused in production below
 
 
@@ -31,8 +36,11 @@ def text(name: str, default: str = "") -> str:
     """The variable's text without surrounding white space; the default where there is none."""
     try:
         given = str(env.ENVIRON.get(name, "")).strip()  # env.str takes what begins with $ for another variable
+        given.encode()  # a variable's bytes that are no UTF-8 came as surrogates
     except OSError as problem:
         raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {problem.strerror}.") from None
+    except UnicodeError:
+        raise ImproperlyConfigured(f"{name} must be UTF-8, also in the file that {name}_FILE names.") from None
     return given or default
 
 
@@ -44,10 +52,10 @@ def flag(name: str, default: bool) -> bool:
     return word in TRUE_WORDS
 
 
-def number(name: str, default: int, smallest: int = 0, largest: int = 2**31) -> int:
+def number(name: str, default: int, smallest: int = 0, largest: int = LARGEST_NUMBER) -> int:
     """A whole number from `smallest` to `largest`."""
     word = text(name, str(default))
-    if not word.isdecimal() or not smallest <= int(word) <= largest:
+    if not re.fullmatch("[0-9]{1,20}", word) or not smallest <= int(word) <= largest:
         raise ImproperlyConfigured(f"{name} must be a whole number from {smallest} to {largest}, not {word!r}.")
     return int(word)
 
@@ -63,7 +71,7 @@ def seconds(name: str, default: str) -> list[float]:
         durations = [float(word) for word in words(name, default)]
     except ValueError:
         durations = []
-    if not durations or not all(0 < duration < float("inf") for duration in durations):
+    if not durations or not all(0 < duration <= LARGEST_NUMBER for duration in durations):
         raise ImproperlyConfigured(f"{name} must be durations in seconds with commas between them, such as {default}.")
     return durations
 
@@ -83,9 +91,33 @@ def url(name: str, default: str, *schemes: str) -> str:
     value = text(name, "" if PRODUCTION else default)
     if not value:
         raise ImproperlyConfigured(f"{name} is not set: give it the URL ({schemes[0]}://…) of the server to use.")
-    if urlsplit(value).scheme not in schemes:
-        raise ImproperlyConfigured(f"{name} must be a URL that starts with {' or '.join(f'{s}://' for s in schemes)}.")
+    if not names_a_server(value, *schemes):
+        raise ImproperlyConfigured(
+            f"{name} must be a URL that starts with {' or '.join(f'{s}://' for s in schemes)} and names a host, with a "
+            "port from 1 to 65535 or none. What else is in it, such as a password, is percent-encoded."
+        )
     return value
+
+
+def names_a_server(value: str, *schemes: str) -> bool:
+    """Whether `value` is a URL of one of `schemes` whose host and port can be: for MongoDB several of them, separated
+    by commas; for unix:// a path."""
+    try:
+        scheme, location, path, _, _ = urlsplit(value)
+        hosts = location.rpartition("@")[2]
+        servers = [urlsplit(f"//{host}") for host in (hosts.split(",") if scheme == "mongodb" else [hosts])]
+        possible = all(can_be_a_host(server.hostname or "") and server.port != 0 for server in servers)
+    except ValueError:
+        return False
+    printable = value.isprintable() and " " not in value
+    return scheme in schemes and printable and (bool(path) if scheme == "unix" else possible)
+
+
+def can_be_a_host(host: str) -> bool:
+    """Whether a server can have this name or address. Raises ValueError for some that cannot."""
+    if ":" in host or re.fullmatch("[0-9.]+", host):
+        return bool(ip_address(host))
+    return bool(HOST.fullmatch(host) and host.encode("idna"))
 
 
 def secret(name: str, default: str = DEVELOPMENT_SECRET) -> str:
@@ -108,8 +140,8 @@ PRODUCTION = ENVIRONMENT == "production"
 DEBUG = False  # error pages never show code or data, in development neither
 SERVICE_NAME = "patient-booking-service"
 PORT = number("PORT", 3001, smallest=1, largest=65_535)
-WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, smallest=1)
-WEB_THREADS = number("WEB_THREADS", 9, smallest=1)
+WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, smallest=1, largest=MOST_TO_START)
+WEB_THREADS = number("WEB_THREADS", 9, smallest=1, largest=MOST_TO_START)
 WEB_PIN_CPU = flag("WEB_PIN_CPU", True)  # each web process on one CPU
 
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "*")
@@ -228,9 +260,9 @@ EVENTS_CONFIRM_SECONDS = number("EVENTS_CONFIRM_SECONDS", 10, smallest=1)  # sho
 EVENTS_SWEEP_SECONDS = number("EVENTS_SWEEP_SECONDS", 5, smallest=1)  # looks for what no wake-up told of
 EVENTS_BATCH = number("EVENTS_BATCH", 1000, smallest=1)
 EVENTS_PREFETCH = number("EVENTS_PREFETCH", 20, smallest=1)  # not above the queue's delivery limit
-EVENTS_CONSUMER_THREADS = number("EVENTS_CONSUMER_THREADS", 12, smallest=1)
+EVENTS_CONSUMER_THREADS = number("EVENTS_CONSUMER_THREADS", 12, smallest=1, largest=MOST_TO_START)
 EVENTS_PARTNER_ATTEMPTS = number("EVENTS_PARTNER_ATTEMPTS", 12, smallest=1)  # about two hours of asking
-EVENTS_PARTNER_THREADS = number("EVENTS_PARTNER_THREADS", 4, smallest=1)
+EVENTS_PARTNER_THREADS = number("EVENTS_PARTNER_THREADS", 4, smallest=1, largest=MOST_TO_START)
 EVENTS_METRICS_PORT = number(
     "EVENTS_METRICS_PORT", 0, largest=65_535
 )  # of publish_events and consume_events; 0 is none

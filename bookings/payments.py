@@ -280,9 +280,9 @@ def _noted(booking: Document, transaction_id: str, facts: Document) -> Document:
 
 
 @transactional
-def payment_failed(*, booking_id: ObjectId, transaction_id: str = "", reason: str = "") -> Document:
-    """A payment did not go through: the next order is a new attempt. Never takes back that it was paid, and what is
-    told again of a transaction does not touch the order that followed it.
+def payment_failed(*, booking_id: ObjectId, transaction_id: str = "", order_id: str = "", reason: str = "") -> Document:
+    """A payment did not go through: the next order is a new attempt. Never takes back that it was paid, and neither
+    what is told again of a transaction nor what names another order touches the order that is open.
 
     Raises:
         BookingNotFound.
@@ -290,7 +290,7 @@ def payment_failed(*, booking_id: ObjectId, transaction_id: str = "", reason: st
     booking = _load(booking_id)
     payment = booking.get("payment") or {}
     failed = payment.get("failedTransactions") or []
-    if payment.get("status") in SETTLED or transaction_id in failed:
+    if payment.get("status") in SETTLED or transaction_id in failed or _is_of_another_order(booking, order_id):
         return booking
     fields: Document = {}
     if transaction_id:
@@ -300,6 +300,12 @@ def payment_failed(*, booking_id: ObjectId, transaction_id: str = "", reason: st
     if not fields:
         return booking
     return changing.change(booking, fields=fields, removed=("payment.order",), now=moment())
+
+
+def _is_of_another_order(booking: Mapping[str, Any], order_id: str) -> bool:
+    """Where no order is open, the one that is named may be opening just now."""
+    order = _open_order(booking)
+    return bool(order_id and order and order["orderId"] != order_id)
 
 
 @transactional

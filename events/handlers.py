@@ -14,6 +14,7 @@ from bookings import notifications, payments
 from bookings.exceptions import PaymentAmountMismatch
 
 from .exceptions import BrokenMessageError
+from .repositories import transaction_claim
 
 Facts = Mapping[str, Any]
 
@@ -22,8 +23,12 @@ PAISA = Decimal("0.01")
 
 
 def payment_completed(facts: Facts) -> None:
+    """Raises PaymentAmountMismatch also when the transaction paid another booking before."""
+    booking_id = ObjectId(facts["bookingId"])
+    if transaction_claim(facts["transactionId"], booking_id) != booking_id:
+        raise PaymentAmountMismatch("The transaction paid another booking.")
     payments.payment_completed(
-        booking_id=ObjectId(facts["bookingId"]),
+        booking_id=booking_id,
         transaction_id=facts["transactionId"],
         amount=rupees(facts["amount"]),
         method=facts.get("method"),
@@ -32,7 +37,7 @@ def payment_completed(facts: Facts) -> None:
 
 
 def payment_refused(facts: Facts, refusal: ServiceError) -> None:
-    """A payment of another amount is not marked, but flagged for staff."""
+    """What pays another amount, or another booking's transaction, is not marked, but flagged for staff."""
     if isinstance(refusal, PaymentAmountMismatch):
         payments.payment_discrepancy_record(
             booking_id=ObjectId(facts["bookingId"]),
@@ -45,6 +50,7 @@ def payment_failed(facts: Facts) -> None:
     payments.payment_failed(
         booking_id=ObjectId(facts["bookingId"]),
         transaction_id=facts.get("transactionId") or "",
+        order_id=facts.get("orderId") or "",
         reason=facts.get("reason") or "",
     )
 

@@ -100,6 +100,7 @@ class InboxMessage(models.Model):
     """A message whose effect is in the database: written in the effect's own transaction.
 
     Its key is the event's type and the message's id. Documents also have the `digest` of the body, for the consumer.
+    Beside them are the transactions that paid, each with the `bookingId` that it paid.
     """
 
     _id = models.CharField(primary_key=True, max_length=255, verbose_name="message id")

@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 from bson import ObjectId
 from django.db import IntegrityError, connection
-from pymongo import UpdateOne, WriteConcern
+from pymongo import ReturnDocument, UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
@@ -37,6 +37,7 @@ Row = dict[str, Any]
 
 CLAIM_ATTEMPTS, CLAIM_PAUSE = 4, 0.005
 LONGEST_KEY = 255
+TRANSACTION = "payment.transaction"  # no event, so that no message has its rows
 
 _positions = count()
 
@@ -313,6 +314,20 @@ def inbox_add(message_id: str, *, type: str, correlation_id: str, digest: str) -
         InboxMessage.objects.mongo_insert_one({**row, "digest": digest})
     except IntegrityError:
         raise AlreadyDoneError from None
+
+
+def transaction_claim(transaction_id: str, booking_id: ObjectId) -> ObjectId:
+    """The booking that a transaction of the payment service pays: this one, from the caller's transaction on, if there
+    was none before. It is known for as long as the inbox keeps its rows."""
+    claim = {"type": TRANSACTION, "correlationId": "", "receivedAt": datetime.now(UTC), "bookingId": booking_id}
+    row: Row = InboxMessage.objects.mongo_find_one_and_update(
+        {"_id": inbox_key(TRANSACTION, transaction_id)},
+        {"$setOnInsert": claim},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    found: ObjectId = row["bookingId"]
+    return found
 
 
 def inbox_key(type: str, message_id: str) -> str:

@@ -194,9 +194,14 @@ CONSUMED = (
     Contract(
         "payment.failed",
         PAYMENT_EXCHANGE,
-        "A payment for a booking failed; the patient may try again.",
-        {"bookingId": ID, "transactionId": nullable(plain_text(200)), "reason": nullable(plain_text(1000))},
-        optional=("transactionId", "reason"),
+        "A payment for a booking failed; the patient may try again. One that names an order fails no later one.",
+        {
+            "bookingId": ID,
+            "transactionId": nullable(plain_text(200)),
+            "orderId": nullable(plain_text(200)),
+            "reason": nullable(plain_text(1000)),
+        },
+        optional=("transactionId", "orderId", "reason"),
         open=True,
     ),
     Contract(

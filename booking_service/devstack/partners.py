@@ -101,7 +101,8 @@ def _open_order(call: Call) -> Doing:
     ends_at = time.time() + SECONDS_TO_PAY
     if call.partner.mode == "decline":
         ends = "FAILED"
-        event = call.event("payment.events", "payment.failed", transactionId=transaction_id, reason="declined")
+        failed = {"transactionId": transaction_id, "orderId": order_id, "reason": "declined"}
+        event = call.event("payment.events", "payment.failed", **failed)
     else:
         ends = "COMPLETED"
         paid = {"amount": call.body["amount"], "method": "UPI", "paidAt": _text(ends_at)}

@@ -18,6 +18,7 @@ from unfold.forms import UserChangeForm, UserCreationForm
 
 from booking_service.api.admin_forms import RemembersShown, StoresWhatWasCompared
 from booking_service.api.admin_lists import BoundedLists
+from booking_service.djongo import transaction
 from booking_service.operations.passwords import StaffPasswordForm
 
 admin.site.unregister(User)
@@ -49,13 +50,22 @@ class SavesChanges(BoundedLists, StoresWhatWasCompared):
         """Raises DatabaseError if what is changed is no longer there.
 
         Groups and permissions are rows of their own, and two new rows are no conflict to MongoDB: two new revisions of
-        one document are.
+        one document are. So the groups that somebody is given get one as well: no group is deleted meanwhile.
         """
         columns = {field.name for field in obj._meta.concrete_fields}
         if change:
-            documents = connection.documents[obj._meta.db_table]  # type: ignore[attr-defined]  # the engine's
-            documents.update_one({"_id": obj.pk}, {"$set": {"_revision": ObjectId()}})
+            for revised in (obj, *form.cleaned_data.get("groups", ())):
+                documents = connection.documents[revised._meta.db_table]  # type: ignore[attr-defined]  # the engine's
+                documents.update_one({"_id": revised.pk}, {"$set": {"_revision": ObjectId()}})
         obj.save(update_fields=columns & form.cleaned_data.keys() if change else None)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """With the rows that name it: what another transaction adds of them is in conflict with that."""
+        transaction.run(super().delete_model, request, obj)  # type: ignore[misc]  # the ModelAdmin's
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        """As `delete_model`, all of them."""
+        transaction.run(super().delete_queryset, request, queryset)  # type: ignore[misc]  # the ModelAdmin's
 
 
 @admin.register(User)

@@ -1,6 +1,7 @@
 """System checks: what would make this service unsafe, or unable to keep its promises."""
 
-from ipaddress import ip_network
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,9 @@ MAKE_REPLICA_SET = (
     "A single node will do: start it with `mongod --replSet rs0`, then once: "
     "`mongosh --eval \"rs.initiate({_id: 'rs0', members: [{_id: 0, host: '127.0.0.1:27017'}]})\"`."
 )
+
+# A public network with a prefix as short as that is nobody's proxies, but a large part of the internet.
+PUBLIC_AT_LARGE = {4: 8, 6: 16}
 
 
 @register(Tags.database)
@@ -47,8 +51,7 @@ def check_trusted_proxies(app_configs: Any, **_: Any) -> list[CheckMessage]:
             hint="Give addresses or networks, such as 10.0.0.0/8,192.168.1.7.",
             id="operations.E003",
         )
-        for proxy in settings.TRUSTED_PROXIES
-        if not _is_network(proxy)
+        for proxy in [*_no_networks(settings.TRUSTED_PROXIES), *_everybody(settings.TRUSTED_PROXIES)]
     ]
 
 
@@ -71,8 +74,24 @@ def problems_at_start() -> list[CheckMessage]:
     return [*check_transactions(None, databases=["default"]), *run_checks()]
 
 
-def _is_network(text: str) -> bool:
+def _no_networks(proxies: Iterable[str]) -> list[str]:
+    return [proxy for proxy in proxies if _network(proxy) is None]
+
+
+def _everybody(proxies: Iterable[str]) -> list[str]:
+    """The networks, adjacent ones taken together, that are a large part of the internet."""
+    networks = [_network(proxy) for proxy in proxies]
+    joined: list[IPv4Network | IPv6Network] = [
+        *collapse_addresses(network for network in networks if isinstance(network, IPv4Network)),
+        *collapse_addresses(network for network in networks if isinstance(network, IPv6Network)),
+    ]
+    return [
+        str(found) for found in joined if found.prefixlen <= PUBLIC_AT_LARGE[found.version] and not found.is_private
+    ]
+
+
+def _network(text: str) -> IPv4Network | IPv6Network | None:
     try:
-        return ip_network(text).prefixlen > 0
+        return ip_network(text)
     except ValueError:
-        return False
+        return None

@@ -1,8 +1,8 @@
 """Logs: one JSON object a line, or readable text in development; the request's id is on every line.
 
 structlog's and the standard library's loggers end in the same handlers, so a library's warning looks like our own.
-JSON lines never hold the text of an exception: a driver's message may quote the document it failed on. They hold its
-type and where it happened, which finds the bug.
+No line holds the text of an exception: a driver's message may quote the document it failed on. It holds its type and
+where it happened, which finds the bug.
 """
 
 import logging
@@ -80,7 +80,7 @@ def as_record(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[t
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """What a line says: the event first, then who said it and for which request."""
+    """What a line says, in either format: the event first, then who said it, for which request, and what was raised."""
     event = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
     fields = {
         "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -91,6 +91,8 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     request_id = current_request_id()
     if request_id:
         fields["requestId"] = request_id
+    if record.exc_info and record.exc_info[0]:
+        fields |= exception_fields(record.exc_info)
     return fields
 
 
@@ -98,24 +100,18 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = fields_of(record)
-        if record.exc_info and record.exc_info[0]:
-            fields |= exception_fields(record.exc_info)
-        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(fields_of(record), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 class TextFormatter(logging.Formatter):
-    """Text for a developer's terminal, exceptions in full."""
+    """Text for a developer's terminal: one line, and one for each frame that an exception passed."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = fields_of(record)
         clock, level = fields.pop("timestamp")[11:23], fields.pop("level").upper()
-        name, event = fields.pop("logger"), fields.pop("event", "")
+        name, event, frames = fields.pop("logger"), fields.pop("event", ""), fields.pop("frames", [])
         rest = " ".join(f"{key}={value}" for key, value in fields.items())
-        line = f"{clock} {level:<7} {name}: {event} {rest}".rstrip()
-        if record.exc_info and record.exc_info[0]:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
-        return line
+        return "\n    ".join([f"{clock} {level:<7} {name}: {event} {rest}".rstrip(), *frames])
 
 
 FORMATTERS: dict[str, type[logging.Formatter]] = {"json": JsonFormatter, "text": TextFormatter}

@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 STAND_IN_HEADER = "X-Stand-In"
 LONGEST_RETRY_AFTER_SECONDS = 300
+BYTES_BESIDES = 65_536  # of a call's answers that are no body: heads, the sizes of chunks, an answer that failed
 PLACE_SECONDS = 0.25  # longer than a healthy partner takes, shorter than anybody minds
 _SECONDS = re.compile("[0-9]{1,6}")
 _RETRYABLE_STATUSES = frozenset({500, 502, 503, 504})
@@ -132,7 +133,8 @@ class PartnerClient:
             self._places.release()
 
     def _guarded(self, call: _Call, read: Callable[[Answer], T]) -> T:
-        deadline = Deadline(settings.PARTNER_DEADLINE_SECONDS, settings.PARTNER_CONNECT_SECONDS)
+        most_bytes = settings.PARTNER_ANSWER_MAX_BYTES + BYTES_BESIDES
+        deadline = Deadline(settings.PARTNER_DEADLINE_SECONDS, settings.PARTNER_CONNECT_SECONDS, most_bytes)
         with self.breaker.guard() as permit, deadline.applied():
             status, body = self._attempt_twice(call, deadline, permit)
             if status < 400:

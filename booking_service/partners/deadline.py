@@ -1,8 +1,11 @@
-"""HTTP connections on which everything together ends by a deadline.
+"""HTTP connections on which everything together ends by a deadline, and by a size.
 
 `requests` takes a time limit for each read, so a server that drips a byte at a time holds a caller for as long as it
 likes: in the headers as well as in the body. Here each read and write on the socket is given only what is left of the
 call's time. Looking up a name in the DNS is the one step that the operating system alone limits (`resolv.conf`).
+
+What arrives is counted here as well: `http.client` takes a chunk of the size -1 for all that comes, and skips what
+follows the last chunk for as long as something comes.
 """
 
 from __future__ import annotations
@@ -26,10 +29,12 @@ _thread = threading.local()
 
 
 class Deadline:
-    """A moment by which a call has to be over, and how much of the time may be spent on connecting."""
+    """A moment by which a call has to be over, how much of the time may be spent on connecting, and how many bytes may
+    arrive."""
 
-    def __init__(self, seconds: float, connect_seconds: float) -> None:
+    def __init__(self, seconds: float, connect_seconds: float, most_bytes: int = 0) -> None:
         self._ends = time.monotonic() + seconds
+        self._bytes_left = most_bytes
         self.connect_seconds = connect_seconds
 
     @property
@@ -44,6 +49,13 @@ class Deadline:
             raise TimeoutError("the call's time is over")
         return remaining
 
+    def count(self, received: int) -> int:
+        """`received` bytes have arrived; raises `ValueError` when they are too many."""
+        self._bytes_left -= received
+        if self._bytes_left < 0:
+            raise ValueError("the answer is too long")
+        return received
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Every connection of this module that this thread uses in the body obeys this deadline."""
@@ -54,20 +66,20 @@ class Deadline:
             del _thread.deadline
 
 
-def _time_left() -> float:
+def _deadline() -> Deadline:
     deadline: Deadline = _thread.deadline
-    return deadline.check()
+    return deadline
 
 
 class _TimedSocket(socket.socket):
     """A socket that gives each operation the time that is left of the call."""
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_time_left())
-        return super().recv_into(*args, **kwargs)
+        self.settimeout(_deadline().check())
+        return _deadline().count(super().recv_into(*args, **kwargs))
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_time_left())
+        self.settimeout(_deadline().check())
         super().sendall(*args, **kwargs)
 
 
@@ -75,21 +87,21 @@ class _TimedTLSSocket(ssl.SSLSocket):
     """The same, encrypted; the handshake is one operation to Python, so its time is limited as a whole."""
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_time_left())
-        return super().recv_into(*args, **kwargs)
+        self.settimeout(_deadline().check())
+        return _deadline().count(super().recv_into(*args, **kwargs))
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_time_left())
+        self.settimeout(_deadline().check())
         super().sendall(*args, **kwargs)
 
     def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(_time_left())
+        self.settimeout(_deadline().check())
         super().do_handshake(block)
 
 
 def _connect(connection: HTTPConnection) -> socket.socket:
     """A connected socket; all addresses of the host share the one time for connecting."""
-    deadline: Deadline = _thread.deadline
+    deadline = _deadline()
     ends = Deadline(min(deadline.connect_seconds, deadline.check()), deadline.connect_seconds)
     try:
         addresses = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)

@@ -201,10 +201,11 @@ def consume(stack: Stack) -> dict[str, float]:
     bookings = unpaid_bookings(PAYMENTS)
     publish_payments(stack, bookings)
     consumer = stack.spawn("consume_events")
-    while not InboxMessage.objects.mongo_find_one({}):
+    payments = {"type": "payment.completed"}
+    while not InboxMessage.objects.mongo_find_one(payments):
         sleep(0.005)
-    began, already = monotonic(), InboxMessage.objects.mongo_count_documents({})
-    while InboxMessage.objects.mongo_count_documents({}) < PAYMENTS:
+    began, already = monotonic(), InboxMessage.objects.mongo_count_documents(payments)
+    while InboxMessage.objects.mongo_count_documents(payments) < PAYMENTS:
         sleep(0.05)
     seconds = monotonic() - began
     consumer.stop()

@@ -60,7 +60,7 @@ def running(folder: Path) -> Iterator[Stack]:
         mongo = stack.enter_context(MongoServer(folder / "mongodb", database="ours"))
         redis = stack.enter_context(RedisServer(folder / "redis"))
         environment = processes.service_environment(
-            mongo.uri, redis.uri, RATE_LIMIT_ENABLED="true", RATE_LIMIT_REQUESTS="1000000000"
+            mongo.uri, redis.uri, RATE_LIMIT_ENABLED="true", RATE_LIMIT_REQUESTS="1000000"
         )
         processes.manage(environment, "migrate", "--verbosity", "0")
         web = stack.enter_context(processes.web(environment, folder / "web.log"))

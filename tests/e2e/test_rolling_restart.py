@@ -154,7 +154,11 @@ class Platform:
         return self.heard
 
     def pay(self, booking: dict[str, Any]) -> None:
-        paid = {"bookingId": booking["_id"], "transactionId": "t1", "amount": booking["pricing"]["payableAmount"]}
+        paid = {
+            "bookingId": booking["_id"],
+            "transactionId": f"t-{booking['_id']}",
+            "amount": booking["pricing"]["payableAmount"],
+        }
         now = datetime.now(UTC).isoformat()
         event = {"event": "payment.completed", "data": paid, "timestamp": now, "service": "payment-service"}
         properties = pika.BasicProperties(message_id=str(uuid4()), type=event["event"], delivery_mode=2)

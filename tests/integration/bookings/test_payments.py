@@ -376,6 +376,30 @@ def test_a_failure_told_again_does_not_touch_the_order_that_followed_it(booking,
     assert kept() == before
 
 
+def test_a_late_failure_of_an_older_order_does_not_touch_the_one_that_is_open(booking, post, payment_service, kept, at):
+    payment_service.expires_at = datetime.now(UTC) + timedelta(minutes=15)
+    post()
+    at(datetime.now(UTC) + timedelta(minutes=16))
+    payment_service.expires_at = datetime.now(UTC) + timedelta(minutes=31)
+    post()
+    before = kept()
+    assert before["payment"]["order"]["orderId"] == "order-2"
+
+    payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-1", order_id="order-1")
+
+    assert kept() == before
+    payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-2", order_id="order-2")
+    assert (kept()["payment"]["status"], kept()["payment"]["attempt"]) == ("FAILED", 2)
+
+
+def test_an_order_that_fails_while_it_is_opened_is_not_kept(booking, post, payment_service, kept):
+    payment_service.while_working = lambda: payments.payment_failed(
+        booking_id=booking["_id"], transaction_id="txn-1", order_id="order-1"
+    )
+
+    assert (post().status_code, kept()["payment"]["status"]) == (409, "FAILED")
+
+
 def reports(booking, **named):
     return {
         "completed": lambda: completed(booking),

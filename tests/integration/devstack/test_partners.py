@@ -144,10 +144,10 @@ def test_a_notification_is_said_to_be_sent_by_each_channel(stand_ins, inbox):
 def test_it_can_be_told_that_payments_fail(stand_ins, inbox):
     stand_ins.tell("payments", "decline")
 
-    open_order(ObjectId())
+    order = open_order(ObjectId())
 
     ((_, body),) = inbox(1)
-    assert body["event"] == "payment.failed"
+    assert (body["event"], body["data"]["orderId"]) == ("payment.failed", order.id)
     assert CONSUMED_BY_NAME["payment.failed"].violation(body) is None
 
 

@@ -11,6 +11,7 @@ from django.db import connection as django_connection
 
 from booking_service.operations.metrics import EVENTS_CONSUMED
 from events.models import InboxMessage
+from events.repositories import TRANSACTION
 from events.topology import topology
 from tests.factories import booking_made, patient_made, service_made
 from tests.integration.events.rabbit import a_payment, dead_letter, message_count, send
@@ -50,7 +51,8 @@ def payment(booking: dict[str, Any]) -> Callable[[], dict[str, Any]]:
 
 
 def inbox() -> set[str]:
-    return {row["_id"].removeprefix("payment.completed:") for row in InboxMessage.objects.mongo_find({})}
+    rows = InboxMessage.objects.mongo_find({"type": {"$ne": TRANSACTION}})
+    return {row["_id"].removeprefix("payment.completed:") for row in rows}
 
 
 def buried(rabbit: str) -> bool:
@@ -86,6 +88,69 @@ def test_a_second_payment_is_dead_and_flags_the_booking(rabbit: str, consume: An
     assert inbox() == {"first"}
     after = payment()
     assert (after["status"], after["transactionId"], after["needsStaff"]) == ("PAID", "t-1", True)
+
+
+def test_a_transaction_that_paid_another_booking_is_dead_and_flags_this_one(
+    rabbit: str, consume: Any, pay: Any, payment: Any
+) -> None:
+    other = booking_made(patient_made())
+    amount = float(other["pricing"]["payableAmount"].to_decimal())
+    send(rabbit, a_payment(bookingId=str(other["_id"]), amount=amount), message_id="first")
+    consume(lambda: inbox() == {"first"})
+    pay("second")
+    consume(lambda: buried(rabbit))
+
+    letter = dead_letter(rabbit)
+    assert (letter.message_id, letter.headers["x-reason"]) == ("second", "PAYMENT_AMOUNT_MISMATCH")
+    assert inbox() == {"first"}
+    after = payment()
+    assert (after["status"], after["needsStaff"]) == ("PENDING", True)
+    assert [flag["transactionId"] for flag in after["discrepancies"]] == ["t-1"]
+    pay("third", transaction="t-2")
+    consume(lambda: inbox() == {"first", "third"})
+    assert (payment()["status"], payment()["transactionId"]) == ("PAID", "t-2")
+
+
+def test_a_transaction_told_at_once_of_many_bookings_pays_one_of_them(rabbit: str, consume: Any) -> None:
+    service_made("WOUND_DRESSING")
+    for number in range(8):
+        booking = booking_made(patient_made())
+        amount = float(booking["pricing"]["payableAmount"].to_decimal())
+        send(rabbit, a_payment(bookingId=str(booking["_id"]), amount=amount), message_id=f"m-{number}")
+
+    consume(lambda: message_count(rabbit, topology().dead_queue) == 7)
+
+    statuses = [row["payment"]["status"] for row in connection.database["nursebookings"].find({})]
+    assert sorted(statuses) == ["PAID", *["PENDING"] * 7]
+    assert len(inbox()) == 1
+
+
+def test_a_payment_that_was_refused_leaves_its_transaction_to_the_booking_that_it_fits(
+    rabbit: str, consume: Any, pay: Any, payment: Any
+) -> None:
+    other = str(booking_made(patient_made())["_id"])
+    send(rabbit, a_payment(bookingId=other, amount=1), message_id="wrong")
+    consume(lambda: buried(rabbit))
+
+    pay("right")
+    pay("again")
+    consume(lambda: inbox() == {"right", "again"})
+
+    assert payment()["status"] == "PAID"
+
+
+@pytest.mark.parametrize(("named", "status"), [("order-1", "PENDING"), ("order-2", "FAILED"), (None, "FAILED")])
+def test_a_failure_that_names_an_older_order_leaves_the_open_one(
+    rabbit: str, consume: Any, booking: Any, payment: Any, named: str | None, status: str
+) -> None:
+    order = {"orderId": "order-2", "amount": booking["pricing"]["payableAmount"]}
+    connection.database["nursebookings"].update_one({"_id": booking["_id"]}, {"$set": {"payment.order": order}})
+    data = {"bookingId": str(booking["_id"]), "transactionId": "t-1", "orderId": named}
+
+    send(rabbit, data, type="payment.failed")
+    consume(inbox)
+
+    assert payment()["status"] == status
 
 
 NOBODYS = str(ObjectId())

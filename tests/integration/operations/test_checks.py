@@ -73,13 +73,36 @@ def test_it_says_that_rate_limits_are_off(settings: Settings) -> None:
     assert checks.check_rate_limits(None) == []
 
 
-def test_it_refuses_a_proxy_that_is_no_network_or_everybody(settings: Settings) -> None:
-    wrong = ["10.0.0.1/8", "banana", "0.0.0.0/0", "::/0"]
-    settings.TRUSTED_PROXIES = ["10.0.0.0/8", *wrong, "::1"]
+@pytest.mark.parametrize(
+    ("proxies", "named"),
+    [
+        (["10.0.0.1/8"], "10.0.0.1/8"),
+        (["banana"], "banana"),
+        (["0.0.0.0/0"], "0.0.0.0/0"),
+        (["::/0"], "::/0"),
+        (["0.0.0.0/1", "128.0.0.0/1"], "0.0.0.0/0"),
+        (["::/1", "8000::/2", "c000::/2"], "::/0"),
+        (["128.0.0.0/1"], "128.0.0.0/1"),
+        (["52.0.0.0/8"], "52.0.0.0/8"),
+        (["52.0.0.0/9", "52.128.0.0/10", "52.192.0.0/10"], "52.0.0.0/8"),
+        (["2a00::/12"], "2a00::/12"),
+    ],
+)
+def test_it_refuses_a_proxy_that_is_no_network_or_everybody(settings: Settings, proxies: list[str], named: str) -> None:
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8", *proxies, "::1"]
 
-    problems = checks.check_trusted_proxies(None)
+    (problem,) = checks.check_trusted_proxies(None)
 
-    assert [name in problem.msg for name, problem in zip(wrong, problems, strict=True)] == [True] * 4
+    assert (problem.id, repr(named) in problem.msg) == ("operations.E003", True)
+
+
+def test_it_accepts_private_networks_and_those_of_one_provider(settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = [
+        *("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+        *("104.16.0.0/13", "104.24.0.0/14", "130.211.0.0/22", "2400:cb00::/32", "2600:9000::/28", "9.9.9.9"),
+    ]
+
+    assert checks.check_trusted_proxies(None) == []
 
 
 def test_it_warns_of_any_host_before_deployment(settings: Settings) -> None:

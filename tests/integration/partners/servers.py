@@ -154,6 +154,17 @@ def sends_a_chunked_gigabyte(connection: socket.socket, server: LoopbackPartner)
     _gigabyte(connection, chunked=True)
 
 
+def sends_a_chunk_of_minus_one(connection: socket.socket, server: LoopbackPartner) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+    _gigabyte(connection)
+
+
+def sends_a_gigabyte_after_the_last_chunk(connection: socket.socket, server: LoopbackPartner) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+    for _ in range(2**17):
+        connection.sendall((b"x" * 126 + b"\r\n") * 64)
+
+
 def redirects_with_a_gigabyte(connection: socket.socket, server: LoopbackPartner) -> None:
     connection.sendall(raw("302 Found", Location="http://127.0.0.1/", Content_Length=str(2**30)))
     _gigabyte(connection)

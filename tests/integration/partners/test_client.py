@@ -135,6 +135,8 @@ BROKEN = [
     servers.sends_html,
     servers.sends_a_gigabyte,
     servers.sends_a_chunked_gigabyte,
+    servers.sends_a_chunk_of_minus_one,
+    servers.sends_a_gigabyte_after_the_last_chunk,
     servers.sends_endless_headers,
     servers.closes_in_the_middle,
     servers.speaks_no_http,
@@ -174,17 +176,30 @@ def test_a_useless_answer_is_a_503_within_the_deadline(payment_service, behaviou
     assert refusal.value.__cause__ is None
 
 
-def test_a_gigabyte_is_not_read(payment_service):
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        servers.sends_a_gigabyte,
+        servers.sends_a_chunked_gigabyte,
+        servers.sends_a_chunk_of_minus_one,
+        servers.sends_a_gigabyte_after_the_last_chunk,
+        servers.redirects_with_a_gigabyte,
+        servers.sends_endless_headers,
+    ],
+    ids=lambda b: b.__name__,
+)
+def test_a_gigabyte_is_not_read(payment_service, behaviour):
     import resource
 
-    payment_service.behave(servers.sends_a_gigabyte)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    payment_service.behave(behaviour)
+    before, timeouts = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, calls("timeout")
 
     for _ in range(3):
         with pytest.raises(PaymentServiceDown):
             open_order()
 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kilobytes"
+    assert calls("timeout") == timeouts, "it ends by its size"
 
 
 def test_it_follows_no_redirect(payment_service, partner):

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import Group, Permission, User
+from django.db.models.sql import DeleteQuery
 from django.test import Client
 
 from booking_service.api.admin_forms import MOVED_ON
-from booking_service.operations.admin import ChangesAlone
+from booking_service.operations.admin import ChangesAlone, UserAdmin
 from tests.integration.patients.test_login import in_parallel
 
 PASSWORD, ANOTHER = "Admin-Password-9", "Another-Password-9"
@@ -193,6 +194,54 @@ def test_of_several_who_change_only_the_rights_of_one_at_once_one_is_stored(mall
     told = [answer.context["adminform"].form.errors for answer in answers if answer.status_code == 200]
     assert told == [{name: [MOVED_ON]}] * 2
     assert getattr(mallory if name == "groups" else watchers, name).count() == 1
+
+
+@pytest.fixture
+def between(monkeypatch):
+    """Has something happen once, elsewhere, just before a method does its work on a model."""
+
+    def happens(owner: type, method: str, model: type, what: Callable[[], Any]) -> None:
+        original, left = getattr(owner, method), [what]
+
+        def late(self: Any, *args: Any) -> Any:
+            if self.model is model and left:
+                in_parallel(1, lambda _: left.pop()())
+            return original(self, *args)
+
+        monkeypatch.setattr(owner, method, late)
+
+    return happens
+
+
+@pytest.mark.parametrize("how", ["page", "action"])
+def test_a_group_that_is_given_while_it_is_deleted_goes_with_what_names_it(
+    mallory, watchers, root, client_of, between, how
+):
+    path, key = f"{USERS}{mallory.pk}/change/", watchers.pk
+    given = form_of(root.get(path)) | {"groups": [str(key)]}
+    other, answers = client_of(User.objects.create_superuser("root2", password=PASSWORD)), []
+    between(DeleteQuery, "delete_batch", Group, lambda: answers.append(other.post(path, given).status_code))
+
+    if how == "page":
+        root.post(f"/admin/auth/group/{key}/delete/", {"post": "yes"})
+    else:
+        chosen = {"action": "delete_selected", "_selected_action": [str(key)], "post": "yes"}
+        root.post("/admin/auth/group/", chosen)
+
+    assert answers == [302]
+    assert not Group.objects.filter(pk=key).exists()
+    assert not User.groups.through.objects.filter(group_id=key).exists()
+
+
+def test_a_group_that_is_deleted_while_it_is_given_is_given_to_nobody(mallory, watchers, root, between):
+    path, key = f"{USERS}{mallory.pk}/change/", watchers.pk
+    given = form_of(root.get(path)) | {"groups": [str(key)]}
+    between(UserAdmin, "save_model", User, lambda: Group.objects.filter(pk=key).delete())
+
+    page = root.post(path, given)
+
+    assert list(page.context["adminform"].form.errors) == ["groups"]
+    assert not User.groups.through.objects.filter(group_id=key).exists()
 
 
 def test_a_form_about_somebody_who_is_gone_brings_nobody_back(mallory, root, meanwhile):

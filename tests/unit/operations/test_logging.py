@@ -58,11 +58,13 @@ def test_it_tells_where_an_exception_happened_and_not_its_text() -> None:
     assert fields["frames"][-1].endswith(" failed")
 
 
-def test_it_shows_a_developer_the_whole_exception() -> None:
-    text = TextFormatter().format(failed("visit 7"))
+def test_it_tells_a_developer_the_same_in_lines() -> None:
+    first, *frames = TextFormatter().format(failed("asha@example.com")).splitlines()
 
-    assert "RuntimeError: visit 7" in text
-    assert "WARNING bookings.services: it failed" in text
+    assert "asha" not in first
+    assert "WARNING bookings.services: it failed " in first
+    assert first.endswith(" exception=['builtins.RuntimeError', 'builtins.KeyError']")
+    assert [frame.endswith(" failed") and frame.startswith(f"    {__file__}:") for frame in frames] == [True]
 
 
 def test_it_writes_what_json_does_not_know() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import traceback
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,11 @@ def named() -> set[str]:
     return set(
         re.findall(r'\b(?:text|flag|number|words|seconds|time_zone|url|secret)\(\s*"([A-Z_]+)"', SOURCE.read_text())
     )
+
+
+def numbers() -> list[str]:
+    """Those of them that are whole numbers."""
+    return re.findall(r'\bnumber\(\s*"([A-Z_]+)"', SOURCE.read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +117,25 @@ def test_a_secret_may_stand_in_a_file(settings_with: Any, tmp_path: Path) -> Non
     assert settings_with(**given, JWT_SECRET_FILE=str(mounted))["JWT_SECRET"] == mounted.read_text().strip()
 
 
+def test_a_secret_that_is_no_utf_8_is_named(settings_with: Any, tmp_path: Path) -> None:
+    (tmp_path / "jwt").write_bytes(b"\xff" * 40)
+    with pytest.raises(ImproperlyConfigured, match=r"^JWT_SECRET must be UTF-8, also in the file that JWT_SECRET_FILE"):
+        settings_with(JWT_SECRET_FILE=str(tmp_path / "jwt"))
+
+
+@pytest.mark.parametrize("name", numbers())
+def test_the_largest_number_is_one_that_the_settings_can_be_made_with(settings_with: Any, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} must be a whole number from [01] to ") as refusal:
+        settings_with(**{name: "2147483648"})
+    largest = str(refusal.value).split(" to ")[1].split(",")[0]
+
+    read = settings_with(**{name: largest})
+
+    for lifetime in (read["ACCESS_TOKEN_LIFETIME"], read["REFRESH_TOKEN_LIFETIME"]):
+        assert datetime.now(UTC) + lifetime
+    assert datetime.now(UTC) + timedelta(seconds=read["SESSION_COOKIE_AGE"])
+
+
 def test_a_file_that_is_not_there_is_named(settings_with: Any, tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^JWT_SECRET_FILE names a file that cannot be read"):
         settings_with(JWT_SECRET_FILE=str(tmp_path / "nothing"))
@@ -130,6 +156,13 @@ def test_a_file_that_is_not_there_is_named(settings_with: Any, tmp_path: Path) -
         ("SERVICE_TIME_ZONE", "Asia"),
         ("SERVICE_TIME_ZONE", "../etc/passwd"),
         ("REDIS_URL", "http://redis.example.com"),
+        ("REFRESH_TOKEN_DAYS", "2147483648"),
+        ("REFRESH_TOKEN_DAYS", "1000001"),
+        ("ADMIN_IDLE_MINUTES", "9" * 5000),
+        ("EVENTS_CONSUMER_THREADS", "1001"),
+        ("EVENTS_RETRY_SECONDS", "5,1e7"),
+        ("RATE_LIMIT_REQUESTS", "१०"),
+        ("LOG_LEVEL", "\udcff"),
         ("LOG_FORMAT", "xml"),
         ("LOG_LEVEL", "LOUD"),
     ],
@@ -138,6 +171,59 @@ def test_a_broken_value_is_refused_by_name_in_one_line(settings_with: Any, name:
     with pytest.raises(ImproperlyConfigured, match=f"^{name} must be ") as refusal:
         settings_with(**{name: bad})
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("MONGODB_URI", "mongodb://user:hunter2@/booking"),
+        ("MONGODB_URI", "mongodb://user:hunter2@one.example:27017,two.example:99999/booking"),
+        ("MONGODB_URI", "mongodb://user:hun/ter2@one.example/booking"),
+        ("MONGODB_URI", "mongodb://user:hunter2@one.example,,two.example/booking"),
+        ("REDIS_URL", "redis://:hunter2@redis.example:0/0"),
+        ("REDIS_URL", "redis://:hunter2@redis.example:port/0"),
+        ("REDIS_URL", "unix://hunter2@"),
+        ("RABBITMQ_URL", "amqp://user:hunter2@:5672/"),
+        ("RABBITMQ_URL", "amqp://user:hunter2@one.example,two.example/"),
+        ("RABBITMQ_URL", "amqp://user:hunter2@[::1/"),
+        ("RABBITMQ_URL", "amqp://user:hunter2@[1::2::3]/"),
+        ("MAIN_API_URL", "https://user:hunter2@main.example:65536"),
+        ("MAIN_API_URL", "https://user:hunter2@300.1.1.1"),
+        ("PAYMENT_SERVICE_URL", "https://user:hunter2@pay ments.example"),
+        ("PAYMENT_SERVICE_URL", "https://user:hunter2@payments.example/\tv1"),
+        ("PAYMENT_SERVICE_URL", "https:user:hunter2@payments.example"),
+        ("NOTIFICATION_SERVICE_URL", "https://user:hunter2@notifi..cations.example"),
+        ("NOTIFICATION_SERVICE_URL", "https://user:hunter2@" + "n" * 64 + ".example"),
+        ("NOTIFICATION_SERVICE_URL", "https://user:hunter2@notifications\u2100.example"),
+        ("NOTIFICATION_SERVICE_URL", "https://user:hunter2@{host}"),
+    ],
+)
+def test_a_server_that_cannot_be_is_refused_without_its_password(settings_with: Any, name: str, bad: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} must be a URL ") as refusal:
+        settings_with(**{**PRODUCTION, name: bad})
+    assert "hunter2" not in "".join(traceback.format_exception(refusal.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        (
+            "MONGODB_URI",
+            "mongodb://user:p%40ss@one.example,two.example:27018/booking?replicaSet=rs0&w=majority",
+        ),
+        ("MONGODB_URI", "mongodb+srv://user:pass@cluster0.example.net/booking"),
+        ("MONGODB_URI", "mongodb://[::1]:27017/booking"),
+        ("MONGODB_URI", "mongodb://%2Ftmp%2Fmongodb-27017.sock/booking"),
+        ("REDIS_URL", "rediss://:pass@redis_1:6380/0"),
+        ("REDIS_URL", "unix:///run/redis/redis.sock?db=1"),
+        ("RABBITMQ_URL", "amqp://guest:p@ss@[fd00::1]:5672/%2Fbooking"),
+        ("MAIN_API_URL", "http://10.0.0.7:3900/base/"),
+        ("MAIN_API_URL", "https://bücher.example."),
+        ("MAIN_API_URL", "https://main"),
+    ],
+)
+def test_a_server_that_can_be_is_taken_as_it_is_named(settings_with: Any, name: str, good: str) -> None:
+    assert settings_with(**{**PRODUCTION, name: good})[name] == good
 
 
 def test_the_example_has_every_setting_and_no_other() -> None:
