@@ -283,6 +283,9 @@ SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": ACCESS_TOKEN_LIFETIME,
     "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN_LIFETIME,
 }
+PASSWORD_HASHES_AT_ONCE = number(
+    "PASSWORD_HASHES_AT_ONCE", max(WEB_THREADS * 2 // 3, 1), smallest=1
+)  # sign-ins, registrations and changes of a password, a process
 PASSWORD_HASHERS = ["patients.passwords.PatientArgon2Hasher", "patients.passwords.MonolithBcryptHasher"]
 RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
 RATE_LIMIT_REQUESTS = number("RATE_LIMIT_REQUESTS", 1000, smallest=1)  # of one client address in a window

@@ -13,6 +13,7 @@ from typing import Any
 from bson import ObjectId
 
 from booking_service.api.attempts import AttemptLimits
+from booking_service.api.bulkhead import PASSWORD_HASHES
 from booking_service.api.callers import Caller, Role
 from booking_service.api.errors import FieldError, InvalidInput, PermissionDenied
 from booking_service.djongo.transaction import transactional
@@ -72,11 +73,13 @@ class PatientContact:
 # --- account ------------------------------------------------------------------------------------------------------
 
 
+@PASSWORD_HASHES.place()
 def patient_register(*, name: str, email: str, phone: str, password: str) -> tuple[Document, SignedIn]:
     """Make an account; the patient's profile and the tokens of a first session.
 
     Raises:
         EmailTaken, PhoneTaken: also when two race for the same; decided by unique indexes.
+        Busy: nothing was looked at.
     """
     hashed = passwords.password_hash(password)
     for _ in range(REFERRAL_DRAWS - 1):
@@ -136,6 +139,7 @@ def referral_code() -> str:
     return "PAT" + "".join(secrets.choice(REFERRAL_ALPHABET) for _ in range(6))
 
 
+@PASSWORD_HASHES.place()
 def patient_login(*, email: str, password: str, address: str) -> tuple[Document, SignedIn]:
     """Sign in: the profile and the tokens of a new session. An old hash is replaced on the way.
 
@@ -146,6 +150,7 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
         InvalidCredentials: unknown email or wrong password, after the same work.
         AccountDeactivated: the password was right.
         TooManyAttempts: no password was looked at.
+        Busy: nor was it counted as an attempt.
     """
     email_lower = email.lower()
     with SIGN_IN_LIMITS.attempt(account=email_lower, address=address):
@@ -165,6 +170,7 @@ def patient_login(*, email: str, password: str, address: str) -> tuple[Document,
     return profile, signed_in
 
 
+@PASSWORD_HASHES.place()
 def password_change(
     *, actor: Caller, session_id: ObjectId | None, current_password: str, new_password: str, address: str
 ) -> SignedIn | None:
@@ -175,6 +181,7 @@ def password_change(
     Raises:
         InvalidCredentials: `current_password` is wrong; counted like a failed sign-in.
         TooManyAttempts: no password was looked at.
+        Busy: nor was it counted as an attempt.
     """
     patient_id = _own_id(actor)
     found = repositories.credentials(patient_id)

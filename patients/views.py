@@ -8,6 +8,7 @@ from bson import ObjectId
 from rest_framework.request import Request
 
 from booking_service.api.addresses import client_site
+from booking_service.api.bulkhead import Busy
 from booking_service.api.callers import Caller
 from booking_service.api.envelope import Response, success
 from booking_service.api.schema import documents
@@ -52,7 +53,7 @@ class AccountViewSet(ServiceViewSet):
         openapi.SIGNED_IN,
         body=serializers.RegisterInput,
         status=201,
-        refusals=(EmailTaken, PhoneTaken),
+        refusals=(EmailTaken, PhoneTaken, Busy),
         example=openapi.REGISTER_EXAMPLE,
     )
     def register(self, request: Request) -> Response:
@@ -64,7 +65,7 @@ class AccountViewSet(ServiceViewSet):
     @documents(
         openapi.SIGNED_IN,
         body=serializers.LoginInput,
-        refusals=(InvalidCredentials, AccountDeactivated),
+        refusals=(InvalidCredentials, AccountDeactivated, Busy),
         example=openapi.LOGIN_EXAMPLE,
     )
     def login(self, request: Request) -> Response:
@@ -111,7 +112,7 @@ class PatientViewSet(ServiceViewSet):
         return success(patient, message=UPDATED)
 
     @documents(
-        openapi.TOKENS | {"nullable": True}, body=serializers.PasswordChangeInput, refusals=(InvalidCredentials,)
+        openapi.TOKENS | {"nullable": True}, body=serializers.PasswordChangeInput, refusals=(InvalidCredentials, Busy)
     )
     def password(self, request: Request) -> Response:
         """Change the password; every other session ends."""

@@ -15,6 +15,7 @@ from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from booking_service.api.addresses import client_site
 from booking_service.api.attempts import AttemptLimits, TooManyAttempts
+from booking_service.api.bulkhead import PASSWORD_HASHES, Busy
 from booking_service.operations.passwords import PasswordAlone
 
 LIMITS = AttemptLimits("admin")
@@ -24,9 +25,9 @@ LIMITS = AttemptLimits("admin")
 def _attempt(login: str, request: HttpRequest | None) -> Iterator[None]:
     address = client_site(request) if request is not None else "unknown"
     try:
-        with LIMITS.attempt(account=login.casefold(), address=address):
+        with PASSWORD_HASHES.place(), LIMITS.attempt(account=login.casefold(), address=address):
             yield
-    except TooManyAttempts as refusal:
+    except (TooManyAttempts, Busy) as refusal:
         raise ValidationError(refusal.message, code=refusal.code) from None
 
 

@@ -28,7 +28,7 @@ FAILURES = 5
 WINDOW_SECONDS = 15 * 60
 # Longer than an attempt can take: MongoDB is not waited for beyond 20 s. A failure that comes later counts as well.
 PLACE_SECONDS = 30.0
-# Attempts take a tenth of a second or so, and no more of them wait than a process has threads.
+# Attempts take a tenth of a second or so, and no more of them wait than a process has places to hash (`bulkhead`).
 PATIENCE_SECONDS = 3.0
 PAUSE_SECONDS = 0.02
 

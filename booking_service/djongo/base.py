@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import MAXYEAR, MINYEAR
 from typing import Any
 
+import pymongo
 from django.db.backends.utils import debug_transaction
 from django.db.transaction import TransactionManagementError
 from django.utils.functional import cached_property
@@ -26,6 +27,9 @@ from .schema import DatabaseSchemaEditor
 
 COMMIT = "commitTransaction"
 COMMIT_RETRY_SECONDS = 10.0
+# For an abort, and for asking once more whether a commit went through: whoever gave no answer to the command before has
+# had a socket's timeout already.
+LAST_WORD_SECONDS = 2.0
 MAJORITY = WriteConcern("majority")
 
 
@@ -162,7 +166,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return None
         while True:
             try:
-                return session.commit_transaction()
+                with pymongo.timeout(max(give_up_at - time.monotonic(), LAST_WORD_SECONDS)):
+                    return session.commit_transaction()
             except PyMongoError as error:
                 if not error.has_error_label(UNKNOWN_COMMIT) or time.monotonic() > give_up_at:
                     raise
@@ -190,12 +195,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def rollback_mongo(self) -> None:
         """Abort the open transaction, if any, and forget its commit hooks."""
         self.run_on_commit.clear()
-        try:
-            self._drop()
-            if self._session:
-                self._session.abort_transaction()
-        finally:
-            self._end_session()
+        self._end_session()
 
     def _drop(self) -> None:
         pipelined, self._pipelined = self._pipelined, None
@@ -203,7 +203,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             pipelined.drop()
 
     def _end_session(self) -> None:
+        """Whatever it has not committed is aborted."""
         self._drop()
         session, self._session, self._failure = self._session, None, None
         if session:
-            session.end_session()
+            with pymongo.timeout(LAST_WORD_SECONDS):
+                session.end_session()

@@ -11,8 +11,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -23,6 +22,7 @@ import structlog
 import urllib3
 from django.conf import settings
 
+from booking_service.api.bulkhead import Bulkhead, Busy
 from booking_service.api.request_id import HEADER as REQUEST_ID_HEADER
 from booking_service.api.request_id import current_request_id
 from booking_service.operations import metrics
@@ -56,10 +56,6 @@ class _Call:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class _NoPlace(Exception):
-    """As many calls as are allowed are under way; it says nothing of the partner."""
-
-
 class PartnerClient:
     """The one way to a partner. `url_setting` names the setting that holds its address."""
 
@@ -67,6 +63,8 @@ class PartnerClient:
         self.name = name
         self._url_setting = url_setting
         self._unavailable = unavailable
+        # A partner that hangs must not hold every thread of a web process.
+        self._bulkhead = Bulkhead("PARTNER_CALLS_AT_ONCE", seconds=PLACE_SECONDS)
         _clients[name] = self
 
     @cached_property
@@ -79,11 +77,6 @@ class PartnerClient:
             recovery_seconds=settings.PARTNER_BREAKER_SECONDS,
             on_change=self._breaker_changed,
         )
-
-    @cached_property
-    def _places(self) -> threading.BoundedSemaphore:
-        """So many calls at once and no more: a partner that hangs must not hold every thread of a web process."""
-        return threading.BoundedSemaphore(settings.PARTNER_CALLS_AT_ONCE)
 
     def get(self, path: str, read: Callable[[Answer], T]) -> T:
         """What `read` makes of the answer; its `ValueError` means that the partner broke the contract.
@@ -100,9 +93,9 @@ class PartnerClient:
         started = time.monotonic()
         outcome = "ok"
         try:
-            with self._place():
+            with self._bulkhead.place():
                 return self._guarded(call, read)
-        except _NoPlace:
+        except Busy:  # it says nothing of the partner
             outcome = "full"
             raise self._unavailable(retry_after=1) from None
         except CircuitOpen as error:
@@ -122,15 +115,6 @@ class PartnerClient:
         finally:
             metrics.PARTNER_CALLS.labels(self.name, outcome).inc()
             metrics.PARTNER_SECONDS.labels(self.name).observe(time.monotonic() - started)
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._places.acquire(timeout=PLACE_SECONDS):
-            raise _NoPlace
-        try:
-            yield
-        finally:
-            self._places.release()
 
     def _guarded(self, call: _Call, read: Callable[[Answer], T]) -> T:
         most_bytes = settings.PARTNER_ANSWER_MAX_BYTES + BYTES_BESIDES

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection
+from django.db import DatabaseError, IntegrityError, OperationalError, connection
 from django.db import transaction as django_transaction
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect, OperationFailure
 
-from booking_service.djongo import transaction
+from booking_service.devstack.servers import MongoServer
+from booking_service.djongo import base, transaction
 from booking_service.djongo.base import COMMIT, DatabaseWrapper
 from booking_service.djongo.errors import duplicate_keys
 from booking_service.djongo.exchange import Exchange
@@ -242,6 +246,50 @@ def test_it_asks_again_when_it_is_not_said_that_a_majority_has_it(monkeypatch: p
     transaction.run(lambda: Clinic.objects.mongo_insert([{"name": "one"}]))
     assert commits == [1]
     assert names() == {"one"}
+
+
+SOCKET_SECONDS = 4
+
+
+@pytest.fixture
+def unnoticed(tmp_path: Path) -> Iterator[tuple[MongoServer, Any]]:
+    """A server of its own, and a connection on which the driver does not notice for a minute that it is frozen."""
+    with MongoServer(tmp_path) as server:
+        wrapper: Any = connection.copy("unnoticed")
+        options = {"heartbeatFrequencyMS": 60_000, "socketTimeoutMS": SOCKET_SECONDS * 1000}
+        wrapper.settings_dict |= {"HOST": server.uri, "OPTIONS": wrapper.settings_dict["OPTIONS"] | options}
+        wrapper.documents["clinics"].insert([{"name": "before"}])
+        yield server, wrapper
+        server.resume()
+        wrapper.close_pool()
+
+
+@pytest.mark.parametrize("at", ["a write that is waited for", "writes before the commit", "the commit"])
+def test_of_a_transaction_that_is_not_answered_one_command_alone_is_waited_for(
+    unnoticed: Any, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    monkeypatch.setattr(base, "COMMIT_RETRY_SECONDS", SOCKET_SECONDS / 2)
+    server, wrapper = unnoticed
+    clinics = wrapper.documents["clinics"]
+    wrapper.start_transaction_mongo()
+    wrapper.in_atomic_block_mongo = True
+    clinics.insert_in_transaction([{"name": "first"}])
+    if at == "writes before the commit":
+        clinics.insert_pipelined([{"name": "second"}])
+    server.pause()
+
+    began = time.monotonic()
+    with pytest.raises(OperationalError):
+        if at == "a write that is waited for":
+            clinics.insert_in_transaction([{"name": "second"}])
+        else:
+            wrapper.commit_mongo()
+    with suppress(OperationalError):
+        wrapper.rollback_mongo()
+    took = time.monotonic() - began
+
+    assert SOCKET_SECONDS <= took < SOCKET_SECONDS * 2
+    assert wrapper.session is None
 
 
 def test_it_commits_inside_the_atomic_block_of_an_admin_page():

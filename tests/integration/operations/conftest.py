@@ -10,6 +10,9 @@ import pytest
 import requests
 
 from booking_service.devstack.servers import HOST, free_port
+from tests.integration.patients.callers import asha, registered
+
+__all__ = ["asha", "registered"]
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 30

@@ -15,11 +15,13 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from django_redis import get_redis_connection
 
 from booking_service.devstack.servers import HOST
 from booking_service.operations.gunicorn_followers import MOST_PIPELINED
 from booking_service.operations.gunicorn_worker import CLIENT_SECONDS
 from tests.integration.operations.conftest import ROOT, Web
+from tests.integration.patients.callers import Account
 
 Start = Callable[..., Web]
 
@@ -522,3 +524,53 @@ def test_it_leaves_no_folder_of_metrics_behind(web: Start, tmp_path: Path) -> No
     running.process.wait(30)
 
     assert not list(tmp_path.glob("booking-metrics-*"))
+
+
+SLOW_HASHES = """
+import argon2, pathlib, time
+right, folder = argon2.PasswordHasher.verify, pathlib.Path({folder!r})
+def slow(*given):
+    (folder / f"hashing-{{time.monotonic_ns()}}").touch()
+    while not (folder / "go-on").exists():
+        time.sleep(0.01)
+    return right(*given)
+argon2.PasswordHasher.verify = slow
+"""
+
+
+def attempts_counted() -> dict[bytes, int]:
+    """By account and address."""
+    redis = get_redis_connection("default")
+    return {name: redis.zcard(name) for name in redis.scan_iter("patient-booking:limit:sign-in-*")}
+
+
+def test_a_burst_of_sign_ins_leaves_threads_for_everybody_else(web: Start, tmp_path: Path, asha: Account) -> None:
+    """Two are hashed for as long as this takes; two hundred come meanwhile."""
+    slow = configured(tmp_path, *SLOW_HASHES.format(folder=str(tmp_path)).splitlines())
+    running = web(WEB_CONCURRENCY="1", WEB_THREADS="4", PASSWORD_HASHES_AT_ONCE="2", GUNICORN_CMD_ARGS=slow)
+    known = {"email": asha.email, "password": asha.password}
+
+    def sign_in(_: int) -> requests.Response:
+        return requests.post(f"{running.url}/api/patients/login", json=known, timeout=20)
+
+    with ThreadPoolExecutor(202) as pool:
+        hashed = [pool.submit(sign_in, number) for number in range(2)]
+        until = time.monotonic() + 20
+        while len(list(tmp_path.glob("hashing-*"))) < 2:
+            assert time.monotonic() < until, "no password is hashed"
+            time.sleep(0.02)
+        counted = attempts_counted()
+        refused = list(pool.map(sign_in, range(200)))
+        mine = {"Authorization": f"Bearer {asha.token}"}
+        profile = requests.get(f"{running.url}/api/patients/profile", headers=mine, timeout=10)
+        health = requests.get(f"{running.url}/health", timeout=10)
+        assert attempts_counted() == counted
+        assert not any(answer.done() for answer in hashed)
+        (tmp_path / "go-on").touch()
+
+    assert {(answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) for answer in refused} == {
+        (503, "BUSY", "1")
+    }
+    assert (profile.status_code, health.status_code) == (200, 200)
+    assert [answer.result().status_code for answer in hashed] == [200, 200]
+    assert sign_in(0).status_code == 200
