@@ -21,7 +21,7 @@ LONGEST_MINUTES = 24 * 60
 _STATUSES = frozenset(Status)
 _STARS = range(1, 6)
 # Below these the service writes, though its model of a booking does not know them.
-_WRITTEN_BELOW = ("actualService", "notifications", "reminders", "statusTimestamps")
+_WRITTEN_BELOW = ("actualService", "statusTimestamps")
 _SHAPE: Shape = {**shape_of(Booking), **{name: {} for name in _WRITTEN_BELOW}}
 
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
@@ -66,8 +66,7 @@ def converted_booking(source: Document, *, zone: ZoneInfo, price: Pricer, knows:
     _rating(converted)
     converted.money("payment", *_PAYMENT)
     converted.note_rounding()
-    converted.document.setdefault("version", 1)
-    converted.document["timeline"] = timeline(converted.document)
+    converted.document.update(version=1, timeline=timeline(converted.document))
     return converted
 
 
@@ -92,8 +91,6 @@ def _visit_time(converted: Converted, zone: ZoneInfo) -> None:
     document = converted.document
     starts_at = visit_start(document, zone)
     if starts_at is None:
-        document.pop("startsAt", None)
-        document.pop("endsAt", None)
         written = str(document.get("scheduledTime"))[:40]
         converted.note("TIME_UNREADABLE", f"{written!r} is no time: taken without one, no slot is held for it")
         return

@@ -7,7 +7,7 @@ everything that could not be taken as it was; or it raises `Quarantine` when no 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -20,10 +20,19 @@ Document = dict[str, Any]
 # Of a document: which names are dates (None), embedded documents, or lists of them.
 Shape = Mapping[str, "Shape | list[Shape] | None"]
 
+# Names that only this service writes, by collection. In a document of the monolith they say nothing.
+OWN_NAMES: Mapping[str, Set[str]] = {
+    "servicecatalogs": {"monolith", "version"},
+    "patients": {"emailLower", "monolith", "sessions", "signedOutAt", "version"},
+    "nursebookings": {
+        *("claims", "endsAt", "monolith", "noShow", "notifications", "refund", "reminders"),
+        *("rescheduleCount", "startsAt", "timeline", "version"),
+    },
+}
 PAISE = Decimal("0.01")
 MOST_MONEY = Decimal(10) ** 12
 # Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
-CONVERSION = b"3"
+CONVERSION = b"4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,13 @@ def document_id(document: Document) -> ObjectId:
     if not isinstance(identity, ObjectId):
         raise Quarantine("NO_ID", "its _id is no ObjectId")
     return identity
+
+
+def parted(collection: str, source: Document) -> tuple[Document, Document]:
+    """A document of the monolith without what has a name of `OWN_NAMES`, and that."""
+    names = OWN_NAMES[collection] & source.keys()
+    theirs = {name: value for name, value in source.items() if name not in names}
+    return theirs, {name: source[name] for name in sorted(names)}
 
 
 def copied(source: Document, *parts: str) -> Document:

@@ -24,7 +24,7 @@ from catalog.terms import CatalogService, service_of
 from monolith import repositories
 from monolith.bookings import converted_booking, is_to_come
 from monolith.catalog import converted_service
-from monolith.conversion import Converted, Document, Finding, Quarantine, document_id, fingerprint, paise
+from monolith.conversion import Converted, Document, Finding, Quarantine, document_id, fingerprint, paise, parted
 from monolith.patients import converted_patient, without_phone, without_referral_code
 from monolith.report import Ledger, Line, Outcome, Report
 from monolith.repositories import Kept, Put
@@ -169,6 +169,14 @@ class Import:
             self.report.add(Line(ledger.collection, str(source["_id"]), Outcome.UNCHANGED, findings))
 
     def _converted(self, collection: str, source: Document, patients: set[ObjectId]) -> Converted:
+        theirs, ours = parted(collection, source)
+        converted = self._converted_by_kind(collection, theirs, patients)
+        if ours:
+            converted.original.update(ours)
+            converted.note("NAME_OF_OURS", f"{', '.join(ours)}: names of this service, left out, the original kept")
+        return converted
+
+    def _converted_by_kind(self, collection: str, source: Document, patients: set[ObjectId]) -> Converted:
         if collection == "patients":
             return converted_patient(source)
         if collection == "servicecatalogs":
