@@ -30,6 +30,7 @@ OWN_NAMES: Mapping[str, Set[str]] = {
     },
 }
 PAISE = Decimal("0.01")
+MOST_WORDS = 1000  # characters that tell why a document was not taken
 MOST_MONEY = Decimal(10) ** 12
 # Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
 CONVERSION = b"4"
@@ -48,7 +49,7 @@ class Quarantine(Exception):
 
     def __init__(self, reason: str, why: str) -> None:
         super().__init__(why)
-        self.finding = Finding(reason, f"quarantined: {why}")
+        self.finding = Finding(reason, f"quarantined: {why}"[:MOST_WORDS])
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from bson import Decimal128, ObjectId, json_util
+from bson import Code, Decimal128, ObjectId, json_util
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
@@ -745,6 +745,61 @@ def test_a_text_that_is_none_stops_nothing(run, report, monoliths_database):
     run(monoliths_database)
     assert collection("patients").count_documents({}) == 14
     assert collection("monolithquarantine").count_documents({"_id": f"patients:{FIRST_PATIENT}"}) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "field"),
+    [
+        ("nursebookings", REQUESTED_VISIT, "serviceType"),
+        ("nursebookings", REQUESTED_VISIT, "status"),
+        ("servicecatalogs", "6b02ee6211a9b27b1f6387f4", "category"),
+        ("patients", FIRST_PATIENT, "name"),
+    ],
+)
+def test_javascript_is_text(run, monoliths_database, name, key, field):
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()[name]
+        text = theirs.find_one({"_id": ObjectId(key)})[field]
+        theirs.update_one({"_id": ObjectId(key)}, {"$set": {field: Code(text), "unheardOf": [Code("f()", {"a": 1})]}})
+
+    output = run(monoliths_database)
+
+    assert "DIFFERS" not in output
+    assert (stored(name, key)[field], stored(name, key)["unheardOf"]) == (text, ["f()"])
+
+
+BIG = 10 << 20  # bytes, of the 16 MiB that MongoDB keeps
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"savedAddresses": [5, {"street": "x" * BIG}]}, "RULE_BROKEN"),  # kept here and as the original
+        ({"insurance": 5, "unheardOf": "x" * (BIG + (6 << 20) - 2000)}, "UNREADABLE"),
+        ({"email": 5, "unheardOf": "x" * (BIG + (6 << 20) - 2000)}, "UNREADABLE"),
+    ],
+    ids=["twice", "taken", "refused"],
+)
+def test_a_document_that_is_too_large_to_be_kept_stops_nothing(run, report, monoliths_database, odd, reason):
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()["patients"]
+        theirs.update_one({"_id": ObjectId(FIRST_PATIENT)}, {"$set": odd})
+
+    output = run(monoliths_database)
+
+    assert report()[FIRST_PATIENT] == ("quarantined", reason)
+    assert collection("monolithquarantine").count_documents({"_id": f"patients:{FIRST_PATIENT}"}) == 1
+    assert collection("patients").count_documents({}) == 13
+    assert "DIFFERS" not in output
+
+
+def test_what_is_wrong_with_a_document_is_told_in_a_few_words(run, export, report):
+    odd = {"included": list(range(1_000_000))}
+
+    run(export(servicecatalogs=lambda found: [{**found[0], **odd}, *found[1:]]))
+
+    (entry,) = collection("monolithquarantine").find({"collection": "servicecatalogs"})
+    assert (entry["reason"], len(entry["why"])) == ("RULE_BROKEN", 1000)
 
 
 def test_it_refuses_to_import_its_own_database(run, mongodb_uri):
