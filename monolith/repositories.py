@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import bson
 from bson import Decimal128, ObjectId
@@ -22,7 +23,7 @@ from bookings.models import Booking
 from catalog.models import Service
 from monolith.conversion import Document
 from monolith.models import ImportRun, QuarantinedDocument
-from monolith.sources import DECODED, Read, decoded
+from monolith.sources import DECODED, Read, decoded, digest_of
 from patients.models import Patient
 
 OWNERS = {"servicecatalogs": Service, "patients": Patient, "nursebookings": Booking}
@@ -41,6 +42,8 @@ class MonolithDatabase:
     def __init__(self, uri: str) -> None:
         self._client = MongoClient[Document](uri, appname="import_monolith", readPreference="secondaryPreferred")
         self._database = self._client.get_default_database()
+        hosts = urlsplit(uri).netloc.rpartition("@")[2].lower().split(",")
+        self.digest = digest_of(*sorted(hosts), self._database.name)
 
     def identity(self) -> tuple[Any, str]:
         """Which database this is: its servers' replica set id or address, and its name."""
@@ -223,16 +226,16 @@ def quarantine_release(ids: Sequence[str]) -> None:
         QuarantinedDocument.objects.mongo_delete_many({"_id": {"$in": list(ids)}})
 
 
-def run_add(began_at: datetime, ended_at: datetime, *, verified: bool) -> None:
-    """Note a run that came to its end, and before whose begin nothing is left to be read."""
+def run_add(source: str, began_at: datetime, ended_at: datetime, *, verified: bool) -> None:
+    """Note a run over `source` that came to its end, and before whose begin nothing of it is left to be read."""
     ImportRun.objects.mongo_insert_one(
-        {"_id": ObjectId(), "beganAt": began_at, "endedAt": ended_at, "verified": verified}
+        {"_id": ObjectId(), "source": source, "beganAt": began_at, "endedAt": ended_at, "verified": verified}
     )
 
 
-def catch_up_from() -> datetime | None:
-    """When the latest noted run began, and LATE earlier."""
-    last = ImportRun.objects.mongo_find_one({}, sort=[("beganAt", -1)])
+def catch_up_from(source: str) -> datetime | None:
+    """When the latest noted run over `source` began, and LATE earlier."""
+    last = ImportRun.objects.mongo_find_one({"source": source}, sort=[("beganAt", -1)])
     return last["beganAt"] - LATE if last else None
 
 

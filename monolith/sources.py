@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Source(Protocol):
     """What an import reads. Reading it again gives the same documents in the same order."""
 
     is_live: bool  # whether it has what the monolith wrote until it is read
+    digest: str  # tells it from other sources
 
     def count(self, collection: str) -> int:
         """About how many documents there are, for the progress bar."""
@@ -68,6 +70,7 @@ class ExportFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.digest = digest_of(str(folder.resolve()))
 
     def count(self, collection: str) -> int:
         path = self._path(collection)
@@ -89,6 +92,11 @@ class ExportFolder:
 
     def _path(self, collection: str) -> Path:
         return self.folder / f"{collection}.jsonl"
+
+
+def digest_of(*names: str) -> str:
+    """What is kept of where a source is."""
+    return hashlib.blake2b("/".join(names).encode(), digest_size=16).hexdigest()
 
 
 def _parsed(line: bytes, place: str) -> Read:

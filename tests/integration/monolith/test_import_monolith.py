@@ -224,6 +224,29 @@ def test_it_does_not_go_on_from_an_export_which_was_made_nobody_knows_when(run, 
     assert "patients: 14 read: 14 unchanged" in output
 
 
+def test_it_does_not_go_on_from_a_run_over_another_database(run, monoliths_database, mongodb_uri):
+    run(monoliths_database)
+    other = _with_database(mongodb_uri, f"{connection.settings_dict['NAME']}_other")
+    longer_ago = {"_id": ObjectId(), "name": "Asha", "email": "asha@example.com", "updatedAt": datetime(2020, 1, 1)}
+    with MongoClient[dict](other) as client:
+        client.get_default_database()["patients"].insert_one(longer_ago)
+        try:
+            first, second = run(other, since="last"), run(other, since="last")
+        finally:
+            client.drop_database(client.get_default_database())
+
+    assert "patients: 1 read: 1 taken" in first
+    assert "patients: 0 read" in second
+
+
+def test_it_goes_on_from_the_last_run_with_other_credentials_and_options(run, monoliths_database):
+    run(monoliths_database)
+
+    output = run(monoliths_database.replace("?", "?appName=x&", 1), since="last")
+
+    assert "patients: 14 read" not in output
+
+
 def test_it_does_not_go_on_from_a_run_that_left_a_gap(run, monoliths_database):
     run(monoliths_database)
     run(monoliths_database, since=datetime.now(UTC))
