@@ -182,7 +182,7 @@ def _gone_back(payment: Mapping[str, Any]) -> Decimal:
     """How much of the booking's payment went back though nobody had asked for it."""
     own = ("", payment.get("transactionId"))
     notes = payment.get("discrepancies") or ()
-    return sum((decimal(note.get("refundedAmount")) for note in notes if note["transactionId"] in own), NOTHING)
+    return sum((decimal(note.get("refundedAmount")) for note in notes if note.get("transactionId") in own), NOTHING)
 
 
 def payable_amount(booking: Mapping[str, Any]) -> Decimal:

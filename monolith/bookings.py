@@ -13,16 +13,44 @@ from bson import Decimal128, ObjectId
 from bookings.lifecycle import FINAL, Status
 from bookings.models import Booking
 from bookings.scheduling import local_instant, parse_time
-from monolith.conversion import Converted, Document, Quarantine, Shape, copied, document_id, instant, shaped
+from monolith.conversion import (
+    Converted,
+    Document,
+    Quarantine,
+    Shape,
+    copied,
+    document_id,
+    instant,
+    is_amount,
+    of_type,
+    shaped,
+)
 from monolith.schema import shape_of
 
 DEFAULT_MINUTES = 60  # the monolith's default
 LONGEST_MINUTES = 24 * 60
 _STATUSES = frozenset(Status)
 _STARS = range(1, 6)
-# Below these the service writes, though its model of a booking does not know them.
-_WRITTEN_BELOW = ("actualService", "statusTimestamps")
-_SHAPE: Shape = {**shape_of(Booking), **{name: {} for name in _WRITTEN_BELOW}}
+_SHAPE = shape_of(Booking)
+_TEXT, _COUNT, _LIST = of_type(str), of_type(int, float), of_type(list)
+# What of a booking decides, or is written below, and the model does not say.
+_RELIED_ON: Shape = {
+    "actualService": {},
+    "patientCondition": {"age": _COUNT},
+    "patientDetails": {"age": _COUNT, "name": _TEXT},
+    "payment": {
+        "attempt": _COUNT,
+        "discrepancies": [
+            {"amount": is_amount, "at": None, "refundedAmount": is_amount, "refundedAt": None, "transactionId": _TEXT}
+        ],
+        "dueSince": None,
+        "failedTransactions": _LIST,
+        "moreDiscrepancies": _COUNT,
+        "order": {"amount": is_amount, "expiresAt": None, "orderId": _TEXT},
+        "status": _TEXT,
+    },
+    "statusTimestamps": {},
+}
 
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
 _CANCELLATION = ("refundAmount", "cancellationFee")
@@ -58,7 +86,8 @@ def converted_booking(source: Document, *, zone: ZoneInfo, price: Pricer, knows:
     _owner_and_type(converted)
     if not knows(converted.document["serviceType"]):
         converted.note("UNKNOWN_SERVICE_TYPE", "kept as it is; it can be cancelled, but not moved or booked again")
-    shaped(converted, _SHAPE)
+    for shape in (_SHAPE, _RELIED_ON):
+        shaped(converted, shape)
     _visit_time(converted, zone)
     _pricing(converted, price)
     _payment(converted)

@@ -7,7 +7,7 @@ everything that could not be taken as it was; or it raises `Quarantine` when no 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -17,8 +17,8 @@ import bson
 from bson import Decimal128, Int64, ObjectId
 
 Document = dict[str, Any]
-# Of a document: which names are dates (None), embedded documents, or lists of them.
-Shape = Mapping[str, "Shape | list[Shape] | None"]
+# Of a document: which names are dates (None), embedded documents, lists of them, or what else something holds for.
+Shape = Mapping[str, "Shape | list[Shape] | Callable[[Any], bool] | None"]
 
 # Names that only this service writes, by collection. In a document of the monolith they say nothing.
 OWN_NAMES: Mapping[str, Set[str]] = {
@@ -119,6 +119,20 @@ def number(value: Any) -> Decimal:
     return exact
 
 
+def of_type(*types: type) -> Callable[[Any], bool]:
+    """Whether a value is of one of `types`, as a `Shape` asks."""
+    return lambda value: isinstance(value, types)
+
+
+def is_amount(value: Any) -> bool:
+    """Whether `number` takes it."""
+    try:
+        number(value)
+    except ValueError:
+        return False
+    return True
+
+
 def paise(value: Any) -> Decimal:
     """Rupees with two decimals, rounded half-up. Raises ValueError for what is no amount."""
     try:
@@ -181,7 +195,7 @@ def _shape(converted: Converted, document: Document, shape: Shape, path: str) ->
         elif isinstance(kind, Mapping) and isinstance(value, dict):
             document[name] = dict(value)
             _shape(converted, document[name], kind, f"{where}.")
-        else:
+        elif not (callable(kind) and kind(value)):
             converted.original[where] = document.pop(name)
             converted.note("PART_UNREADABLE", f"{where} is of another kind: left out, the original kept")
 
