@@ -12,6 +12,7 @@ from bson import Decimal128, ObjectId
 
 from bookings.lifecycle import FINAL, Status
 from bookings.models import Booking
+from bookings.reading import DEFAULT_MINUTES, is_length
 from bookings.scheduling import local_instant, parse_time
 from monolith.conversion import (
     Converted,
@@ -27,8 +28,6 @@ from monolith.conversion import (
 )
 from monolith.schema import shape_of
 
-DEFAULT_MINUTES = 60  # the monolith's default
-LONGEST_MINUTES = 24 * 60
 _STATUSES = frozenset(Status)
 _STARS = range(1, 6)
 _SHAPE = shape_of(Booking)
@@ -148,7 +147,7 @@ def local_day(moment: Any, zone: ZoneInfo) -> date | None:
 
 def _minutes(converted: Converted) -> int:
     minutes = converted.document.get("estimatedDuration", DEFAULT_MINUTES)
-    if isinstance(minutes, int | float) and not isinstance(minutes, bool) and 0 < minutes <= LONGEST_MINUTES:
+    if is_length(minutes):
         return int(minutes)
     converted.original["estimatedDuration"] = minutes
     converted.document["estimatedDuration"] = DEFAULT_MINUTES

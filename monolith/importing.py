@@ -256,7 +256,7 @@ class Import:
         if is_to_come(booking, self.now):
             service = self.terms.service(booking["serviceType"])
             name = (booking.get("patientDetails") or {}).get("name")
-            person = slot_guard.person_resource(booking["patient"], name if isinstance(name, str) and name else None)
+            person = slot_guard.person_resource(booking["patient"], name or None)
             need = need_of({**booking, "serviceProvider": provider}, service or _UNKNOWN, person=person)
             claims = slot_guard.take(booking["_id"], need, held)
         slot_guard.give_back(booking["_id"], set(held) - set(claims))
