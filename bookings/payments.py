@@ -79,7 +79,7 @@ def _open_order(booking: Mapping[str, Any]) -> Document | None:
     """The order that can still be paid: it has not failed or run out, and its amount is still right."""
     payment = booking.get("payment") or {}
     order = payment.get("order")
-    if not order or payment.get("status") != PENDING or decimal(order["amount"]) != payable_amount(booking):
+    if not order or payment.get("status") != PENDING or decimal(order.get("amount")) != payable_amount(booking):
         return None
     expires_at = order.get("expiresAt")
     return None if expires_at is not None and expires_at <= moment() else dict(order)
@@ -264,7 +264,7 @@ def discrepancies_held(payment: Mapping[str, Any]) -> bool:
 def _discrepancy(payment: Mapping[str, Any], transaction_id: str) -> Document:
     """What is noted of a transaction ("" for a refund that named none); empty when nothing is."""
     flags = payment.get("discrepancies") or []
-    return next((flag for flag in flags if flag["transactionId"] == transaction_id), {})
+    return next((flag for flag in flags if flag.get("transactionId") == transaction_id), {})
 
 
 def _noted(booking: Document, transaction_id: str, facts: Document) -> Document:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 from bson import Decimal128
@@ -45,6 +45,7 @@ PLAIN_PARTS = {
 
 # The monolith's default, for documents that do not say how long the visit is.
 DEFAULT_MINUTES = 60
+LONGEST_MINUTES = 24 * 60
 NOTHING = Decimal(0)
 MORE_THAN_ANY_PRICE = 1e15
 _PAISE = Decimal("0.01")
@@ -136,9 +137,15 @@ def visit_times(booking: Mapping[str, Any], zone: ZoneInfo) -> tuple[datetime | 
     try:
         at = scheduling.parse_time(str(booking.get("scheduledTime", "")))
         starts_at = scheduling.local_instant(booking["scheduledDate"].date(), at, zone)
-    except (ValueError, KeyError, AttributeError):
+        minutes = booking.get("estimatedDuration")
+        return starts_at, starts_at + timedelta(minutes=int(minutes) if is_length(minutes) else DEFAULT_MINUTES)
+    except (ValueError, KeyError, AttributeError, OverflowError):
         return None, None
-    return starts_at, starts_at + timedelta(minutes=int(booking.get("estimatedDuration") or DEFAULT_MINUTES))
+
+
+def is_length(minutes: Any) -> TypeGuard[float]:
+    """Whether a visit can last so many minutes."""
+    return isinstance(minutes, int | float) and not isinstance(minutes, bool) and 0 < minutes <= LONGEST_MINUTES
 
 
 def notice_counts_to(booking: Mapping[str, Any], zone: ZoneInfo) -> datetime:
@@ -182,7 +189,7 @@ def _gone_back(payment: Mapping[str, Any]) -> Decimal:
     """How much of the booking's payment went back though nobody had asked for it."""
     own = ("", payment.get("transactionId"))
     notes = payment.get("discrepancies") or ()
-    return sum((decimal(note.get("refundedAmount")) for note in notes if note["transactionId"] in own), NOTHING)
+    return sum((decimal(note.get("refundedAmount")) for note in notes if note.get("transactionId") in own), NOTHING)
 
 
 def payable_amount(booking: Mapping[str, Any]) -> Decimal:

@@ -12,17 +12,44 @@ from bson import Decimal128, ObjectId
 
 from bookings.lifecycle import FINAL, Status
 from bookings.models import Booking
+from bookings.reading import DEFAULT_MINUTES, is_length
 from bookings.scheduling import local_instant, parse_time
-from monolith.conversion import Converted, Document, Quarantine, Shape, copied, document_id, instant, shaped
+from monolith.conversion import (
+    Converted,
+    Document,
+    Quarantine,
+    Shape,
+    copied,
+    document_id,
+    instant,
+    is_amount,
+    of_type,
+    shaped,
+)
 from monolith.schema import shape_of
 
-DEFAULT_MINUTES = 60  # the monolith's default
-LONGEST_MINUTES = 24 * 60
 _STATUSES = frozenset(Status)
 _STARS = range(1, 6)
-# Below these the service writes, though its model of a booking does not know them.
-_WRITTEN_BELOW = ("actualService", "notifications", "reminders", "statusTimestamps")
-_SHAPE: Shape = {**shape_of(Booking), **{name: {} for name in _WRITTEN_BELOW}}
+_SHAPE = shape_of(Booking)
+_TEXT, _COUNT, _LIST = of_type(str), of_type(int, float), of_type(list)
+# What of a booking decides, or is written below, and the model does not say.
+_RELIED_ON: Shape = {
+    "actualService": {},
+    "patientCondition": {"age": _COUNT},
+    "patientDetails": {"age": _COUNT, "name": _TEXT},
+    "payment": {
+        "attempt": _COUNT,
+        "discrepancies": [
+            {"amount": is_amount, "at": None, "refundedAmount": is_amount, "refundedAt": None, "transactionId": _TEXT}
+        ],
+        "dueSince": None,
+        "failedTransactions": _LIST,
+        "moreDiscrepancies": _COUNT,
+        "order": {"amount": is_amount, "expiresAt": None, "orderId": _TEXT},
+        "status": _TEXT,
+    },
+    "statusTimestamps": {},
+}
 
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
 _CANCELLATION = ("refundAmount", "cancellationFee")
@@ -58,7 +85,8 @@ def converted_booking(source: Document, *, zone: ZoneInfo, price: Pricer, knows:
     _owner_and_type(converted)
     if not knows(converted.document["serviceType"]):
         converted.note("UNKNOWN_SERVICE_TYPE", "kept as it is; it can be cancelled, but not moved or booked again")
-    shaped(converted, _SHAPE)
+    for shape in (_SHAPE, _RELIED_ON):
+        shaped(converted, shape)
     _visit_time(converted, zone)
     _pricing(converted, price)
     _payment(converted)
@@ -66,8 +94,7 @@ def converted_booking(source: Document, *, zone: ZoneInfo, price: Pricer, knows:
     _rating(converted)
     converted.money("payment", *_PAYMENT)
     converted.note_rounding()
-    converted.document.setdefault("version", 1)
-    converted.document["timeline"] = timeline(converted.document)
+    converted.document.update(version=1, timeline=timeline(converted.document))
     return converted
 
 
@@ -92,8 +119,6 @@ def _visit_time(converted: Converted, zone: ZoneInfo) -> None:
     document = converted.document
     starts_at = visit_start(document, zone)
     if starts_at is None:
-        document.pop("startsAt", None)
-        document.pop("endsAt", None)
         written = str(document.get("scheduledTime"))[:40]
         converted.note("TIME_UNREADABLE", f"{written!r} is no time: taken without one, no slot is held for it")
         return
@@ -122,7 +147,7 @@ def local_day(moment: Any, zone: ZoneInfo) -> date | None:
 
 def _minutes(converted: Converted) -> int:
     minutes = converted.document.get("estimatedDuration", DEFAULT_MINUTES)
-    if isinstance(minutes, int | float) and not isinstance(minutes, bool) and 0 < minutes <= LONGEST_MINUTES:
+    if is_length(minutes):
         return int(minutes)
     converted.original["estimatedDuration"] = minutes
     converted.document["estimatedDuration"] = DEFAULT_MINUTES

@@ -7,7 +7,7 @@ everything that could not be taken as it was; or it raises `Quarantine` when no 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -17,13 +17,23 @@ import bson
 from bson import Decimal128, Int64, ObjectId
 
 Document = dict[str, Any]
-# Of a document: which names are dates (None), embedded documents, or lists of them.
-Shape = Mapping[str, "Shape | list[Shape] | None"]
+# Of a document: which names are dates (None), embedded documents, lists of them, or what else something holds for.
+Shape = Mapping[str, "Shape | list[Shape] | Callable[[Any], bool] | None"]
 
+# Names that only this service writes, by collection. In a document of the monolith they say nothing.
+OWN_NAMES: Mapping[str, Set[str]] = {
+    "servicecatalogs": {"monolith", "version"},
+    "patients": {"emailLower", "monolith", "sessions", "signedOutAt", "version"},
+    "nursebookings": {
+        *("claims", "endsAt", "monolith", "noShow", "notifications", "refund", "reminders"),
+        *("rescheduleCount", "startsAt", "timeline", "version"),
+    },
+}
 PAISE = Decimal("0.01")
+MOST_WORDS = 1000  # characters that tell why a document was not taken
 MOST_MONEY = Decimal(10) ** 12
 # Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
-CONVERSION = b"3"
+CONVERSION = b"4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,7 @@ class Quarantine(Exception):
 
     def __init__(self, reason: str, why: str) -> None:
         super().__init__(why)
-        self.finding = Finding(reason, f"quarantined: {why}")
+        self.finding = Finding(reason, f"quarantined: {why}"[:MOST_WORDS])
 
 
 @dataclass(slots=True)
@@ -109,6 +119,20 @@ def number(value: Any) -> Decimal:
     return exact
 
 
+def of_type(*types: type) -> Callable[[Any], bool]:
+    """Whether a value is of one of `types`, as a `Shape` asks."""
+    return lambda value: isinstance(value, types)
+
+
+def is_amount(value: Any) -> bool:
+    """Whether `number` takes it."""
+    try:
+        number(value)
+    except ValueError:
+        return False
+    return True
+
+
 def paise(value: Any) -> Decimal:
     """Rupees with two decimals, rounded half-up. Raises ValueError for what is no amount."""
     try:
@@ -123,6 +147,13 @@ def document_id(document: Document) -> ObjectId:
     if not isinstance(identity, ObjectId):
         raise Quarantine("NO_ID", "its _id is no ObjectId")
     return identity
+
+
+def parted(collection: str, source: Document) -> tuple[Document, Document]:
+    """A document of the monolith without what has a name of `OWN_NAMES`, and that."""
+    names = OWN_NAMES[collection] & source.keys()
+    theirs = {name: value for name, value in source.items() if name not in names}
+    return theirs, {name: source[name] for name in sorted(names)}
 
 
 def copied(source: Document, *parts: str) -> Document:
@@ -164,7 +195,7 @@ def _shape(converted: Converted, document: Document, shape: Shape, path: str) ->
         elif isinstance(kind, Mapping) and isinstance(value, dict):
             document[name] = dict(value)
             _shape(converted, document[name], kind, f"{where}.")
-        else:
+        elif not (callable(kind) and kind(value)):
             converted.original[where] = document.pop(name)
             converted.note("PART_UNREADABLE", f"{where} is of another kind: left out, the original kept")
 

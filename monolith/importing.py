@@ -24,7 +24,7 @@ from catalog.terms import CatalogService, service_of
 from monolith import repositories
 from monolith.bookings import converted_booking, is_to_come
 from monolith.catalog import converted_service
-from monolith.conversion import Converted, Document, Finding, Quarantine, document_id, fingerprint, paise
+from monolith.conversion import Converted, Document, Finding, Quarantine, document_id, fingerprint, paise, parted
 from monolith.patients import converted_patient, without_phone, without_referral_code
 from monolith.report import Ledger, Line, Outcome, Report
 from monolith.repositories import Kept, Put
@@ -169,6 +169,14 @@ class Import:
             self.report.add(Line(ledger.collection, str(source["_id"]), Outcome.UNCHANGED, findings))
 
     def _converted(self, collection: str, source: Document, patients: set[ObjectId]) -> Converted:
+        theirs, ours = parted(collection, source)
+        converted = self._converted_by_kind(collection, theirs, patients)
+        if ours:
+            converted.original.update(ours)
+            converted.note("NAME_OF_OURS", f"{', '.join(ours)}: names of this service, left out, the original kept")
+        return converted
+
+    def _converted_by_kind(self, collection: str, source: Document, patients: set[ObjectId]) -> Converted:
         if collection == "patients":
             return converted_patient(source)
         if collection == "servicecatalogs":
@@ -248,7 +256,7 @@ class Import:
         if is_to_come(booking, self.now):
             service = self.terms.service(booking["serviceType"])
             name = (booking.get("patientDetails") or {}).get("name")
-            person = slot_guard.person_resource(booking["patient"], name if isinstance(name, str) and name else None)
+            person = slot_guard.person_resource(booking["patient"], name or None)
             need = need_of({**booking, "serviceProvider": provider}, service or _UNKNOWN, person=person)
             claims = slot_guard.take(booking["_id"], need, held)
         slot_guard.give_back(booking["_id"], set(held) - set(claims))

@@ -26,11 +26,12 @@ class QuarantinedDocument(models.Model):
 
 
 class ImportRun(Document):
-    """One run of `import_monolith` to its end; `--since last` goes on from just before the latest began.
+    """One run of `import_monolith` to its end; `--since last` goes on from just before the latest of its source began.
 
     One over an export is none of them, nor one that left out what was changed between the run before and its `--since`.
     """
 
+    source = models.CharField(max_length=32, default="")
     began_at = models.DateTimeField(db_column="beganAt")
     ended_at = models.DateTimeField(db_column="endedAt")
     verified = models.BooleanField()

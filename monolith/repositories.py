@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import bson
 from bson import Decimal128, ObjectId
-from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.errors import InvalidBSON
+from bson.codec_options import CodecOptions
+from bson.errors import InvalidBSON, InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from django.db import DatabaseError, connection
 from pymongo import InsertOne, MongoClient, ReadPreference, ReplaceOne, UpdateOne
@@ -22,13 +23,13 @@ from bookings.models import Booking
 from catalog.models import Service
 from monolith.conversion import Document
 from monolith.models import ImportRun, QuarantinedDocument
-from monolith.sources import Read
+from monolith.sources import DECODED, Read, decoded, digest_of
 from patients.models import Patient
 
 OWNERS = {"servicecatalogs": Service, "patients": Patient, "nursebookings": Booking}
 # What only this service writes, some of it without a new `updatedAt`, such as a sign-out.
 OURS = {"servicecatalogs": (), "patients": ("signedOutAt",), "nursebookings": ("reminders", "notifications")}
-_STRICT = CodecOptions[Document](tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+LARGEST = 16 << 20  # bytes of a document, MongoDB's limit
 # So long after its `updatedAt` a document may become visible: clocks differ, and a secondary is behind.
 LATE = timedelta(minutes=10)
 
@@ -41,6 +42,8 @@ class MonolithDatabase:
     def __init__(self, uri: str) -> None:
         self._client = MongoClient[Document](uri, appname="import_monolith", readPreference="secondaryPreferred")
         self._database = self._client.get_default_database()
+        hosts = urlsplit(uri).netloc.rpartition("@")[2].lower().split(",")
+        self.digest = digest_of(*sorted(hosts), self._database.name)
 
     def identity(self) -> tuple[Any, str]:
         """Which database this is: its servers' replica set id or address, and its name."""
@@ -61,11 +64,12 @@ class MonolithDatabase:
 
 def _decoded(document: bytes | memoryview) -> Read:
     try:
-        decoded = bson.decode(document, _STRICT)
-        return Read(str(decoded.get("_id")), decoded)
-    except InvalidBSON as error:
-        decoded = bson.decode(document, _STRICT.with_options(unicode_decode_error_handler="replace"))
-        return Read(str(decoded.get("_id")), fault=f"a text in it is none ({type(error).__name__})", text=str(decoded))
+        found = decoded(document)
+        return Read(str(found.get("_id")), found)
+    except (InvalidBSON, InvalidDocument) as error:
+        found = bson.decode(document, DECODED.with_options(unicode_decode_error_handler="replace"))
+        fault = f"a text in it is none, or it is too large ({type(error).__name__})"
+        return Read(str(found.get("_id")), fault=fault, text=str(found))
 
 
 def target_identity() -> tuple[Any, str]:
@@ -134,6 +138,9 @@ def write(collection: str, puts: Sequence[Put]) -> dict[ObjectId, set[str]]:
     """
     if not puts:
         return {}
+    if too_large := {put.document["_id"] for put in puts if len(bson.encode(put.document)) > LARGEST}:
+        others = [put for put in puts if put.document["_id"] not in too_large]
+        return {key: set() for key in too_large} | write(collection, others)
     operations = [
         InsertOne(put.document)
         if put.is_new
@@ -219,16 +226,16 @@ def quarantine_release(ids: Sequence[str]) -> None:
         QuarantinedDocument.objects.mongo_delete_many({"_id": {"$in": list(ids)}})
 
 
-def run_add(began_at: datetime, ended_at: datetime, *, verified: bool) -> None:
-    """Note a run that came to its end, and before whose begin nothing is left to be read."""
+def run_add(source: str, began_at: datetime, ended_at: datetime, *, verified: bool) -> None:
+    """Note a run over `source` that came to its end, and before whose begin nothing of it is left to be read."""
     ImportRun.objects.mongo_insert_one(
-        {"_id": ObjectId(), "beganAt": began_at, "endedAt": ended_at, "verified": verified}
+        {"_id": ObjectId(), "source": source, "beganAt": began_at, "endedAt": ended_at, "verified": verified}
     )
 
 
-def catch_up_from() -> datetime | None:
-    """When the latest noted run began, and LATE earlier."""
-    last = ImportRun.objects.mongo_find_one({}, sort=[("beganAt", -1)])
+def catch_up_from(source: str) -> datetime | None:
+    """When the latest noted run over `source` began, and LATE earlier."""
+    last = ImportRun.objects.mongo_find_one({"source": source}, sort=[("beganAt", -1)])
     return last["beganAt"] - LATE if last else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from django.db.models import (
 )
 from django_mongodb_backend.fields import ArrayField, EmbeddedModelArrayField, EmbeddedModelField
 
-from monolith.conversion import Document, Shape, number
+from monolith.conversion import Document, Shape, is_amount
 
 _KINDS = {BooleanField: bool, CharField: str, TextField: str, DateField: datetime}
 _NUMBERS = (DecimalField, FloatField, IntegerField)
@@ -28,7 +28,7 @@ _NUMBERS = (DecimalField, FloatField, IntegerField)
 
 def shape_of(model: type[Model]) -> Shape:
     """The dates and the embedded documents of a model's documents, by the names that are stored."""
-    shape: dict[str, Shape | list[Shape] | None] = {}
+    shape: dict[str, Shape | list[Shape] | Callable[[Any], bool] | None] = {}
     for field in model._meta.concrete_fields:
         name = str(field.column)
         if isinstance(field, DateTimeField):
@@ -59,9 +59,6 @@ def _of_another_kind(field: Any, value: Any, path: str) -> Iterator[str]:
 
 
 def _is_of_kind(field: Field[Any, Any], value: Any) -> bool:
-    if not isinstance(field, _NUMBERS):
-        return any(isinstance(field, kind) and isinstance(value, held) for kind, held in _KINDS.items())
-    try:
-        return number(value) is not None
-    except ValueError:
-        return False
+    if isinstance(field, _NUMBERS):
+        return is_amount(value)
+    return any(isinstance(field, kind) and isinstance(value, held) for kind, held in _KINDS.items())

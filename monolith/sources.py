@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import bson
-from bson import ObjectId, json_util
-from bson.codec_options import DatetimeConversion
+from bson import Code, ObjectId, json_util
+from bson.codec_options import CodecOptions, DatetimeConversion, TypeDecoder, TypeRegistry
 from bson.errors import InvalidDocument
 
 from monolith.conversion import Document, instant
@@ -20,8 +21,22 @@ COLLECTIONS = ("servicecatalogs", "patients", "nursebookings")
 # MongoDB keeps 180 levels and 16 MiB; some of both is for what is kept with a document, here or in the quarantine.
 DEEPEST = 170
 LARGEST = 15 << 20
+
+
+class CodeIsText(TypeDecoder):
+    """JavaScript is text: nothing here runs it, and what looks a text up could not look up a `Code`."""
+
+    bson_type = Code
+
+    def transform_bson(self, value: Code) -> str:
+        return str(value)
+
+
 # A date that Python does not know is none, and not the end of its document.
-_OPTIONS = json_util.JSONOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+DECODED = CodecOptions[Document](
+    tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO, type_registry=TypeRegistry([CodeIsText()])
+)
+_JSON = json_util.JSONOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,7 @@ class Source(Protocol):
     """What an import reads. Reading it again gives the same documents in the same order."""
 
     is_live: bool  # whether it has what the monolith wrote until it is read
+    digest: str  # tells it from other sources
 
     def count(self, collection: str) -> int:
         """About how many documents there are, for the progress bar."""
@@ -54,6 +70,7 @@ class ExportFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.digest = digest_of(str(folder.resolve()))
 
     def count(self, collection: str) -> int:
         path = self._path(collection)
@@ -77,6 +94,11 @@ class ExportFolder:
         return self.folder / f"{collection}.jsonl"
 
 
+def digest_of(*names: str) -> str:
+    """What is kept of where a source is."""
+    return hashlib.blake2b("/".join(names).encode(), digest_size=16).hexdigest()
+
+
 def _parsed(line: bytes, place: str) -> Read:
     try:
         return Read(place, _storable(json.loads(line.decode(), object_hook=_value)))
@@ -87,9 +109,16 @@ def _parsed(line: bytes, place: str) -> Read:
 
 def _storable(document: Document) -> Document:
     """The document, which is one as MongoDB means it. Raises whatever tells that it is none."""
-    if _levels(document) > DEEPEST or len(bson.encode(document)) > LARGEST:
-        raise InvalidDocument("too deep, or too large")
-    return document
+    if _levels(document) > DEEPEST:
+        raise InvalidDocument("too deep")
+    return decoded(bson.encode(document))
+
+
+def decoded(raw: bytes | memoryview) -> Document:
+    """The document that `raw` is, from wherever it comes. Raises InvalidBSON; InvalidDocument when it is too large."""
+    if len(raw) > LARGEST:
+        raise InvalidDocument("too large")
+    return bson.decode(raw, DECODED)
 
 
 def _levels(value: Any) -> int:
@@ -108,7 +137,7 @@ def _value(value: Document) -> Any:
             if kind == "$date" and isinstance(text, str):
                 moment = datetime.fromisoformat(text)
                 return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return json_util.object_hook(value, _OPTIONS)
+    return json_util.object_hook(value, _JSON)
 
 
 def _is_wanted(document: Document | None, since: datetime | None) -> bool:

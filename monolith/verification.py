@@ -88,11 +88,11 @@ def _parts(value: Any) -> Mapping[str, Any]:
 
 
 def _same(source: Any, stored: Any) -> bool:
-    if isinstance(stored, Decimal128) and not isinstance(source, Decimal128):
+    if source == stored or (_is_nan(source) and _is_nan(stored)):
+        return True
+    if isinstance(stored, Decimal128):
         return source is None or paise(source) == stored.to_decimal()
-    if isinstance(stored, datetime):
-        return instant(source) == stored.astimezone(UTC)
-    return bool(source == stored) or (_is_nan(source) and _is_nan(stored))
+    return isinstance(stored, datetime) and instant(source) == stored.astimezone(UTC)
 
 
 def _is_nan(value: Any) -> bool:

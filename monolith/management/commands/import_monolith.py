@@ -36,7 +36,7 @@ class Command(BaseCommand):
         bind_request_id()
         began_at = datetime.now(UTC)
         source = source_of(options["source"])
-        last = repositories.catch_up_from()
+        last = repositories.catch_up_from(source.digest)
         since = last if options["since"] == "last" else options["since"]
         path = options["report"] or Path(f"import-report-{began_at:%Y%m%d-%H%M%S}.tsv")
         with path.open("w") as file:
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{check.what}: {check.expected}, {verdict}")
         verified = all(check.holds for check in results)
         if work.leaves_nothing_unread(last):
-            repositories.run_add(began_at, datetime.now(UTC), verified=verified)
+            repositories.run_add(work.source.digest, began_at, datetime.now(UTC), verified=verified)
         if not verified:
             raise CommandError("What is here differs from what was read: see the lines that say DIFFERS.")
 

@@ -170,6 +170,21 @@ def test_a_price_that_is_none_takes_no_list_away(api, asha, nurse, documents):
     assert len(ids(api(nurse)("GET", "/bookings/provider/me"))) == 3
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"estimatedDuration": odd} for odd in ("x", [1], datetime(2026, 1, 1), float("nan"), 2**62)),
+        {"scheduledDate": datetime(1, 1, 1), "scheduledTime": "02:00"},
+    ],
+    ids=str,
+)
+def test_a_visit_of_no_readable_length_or_day_takes_no_list_away(api, asha, nurse, documents, changes):
+    documents("nursebookings").insert_one(old_document(asha.id, serviceProvider=nurse.id, **changes))
+
+    assert len(ids(api(asha)("GET", "/bookings"))) == 1
+    assert len(ids(api(nurse)("GET", "/bookings/provider/me"))) == 1
+
+
 def test_a_provider_sees_no_clinical_field_of_a_visit_that_is_over(api, asha, nurse, admin):
     booking = booking_made(asha, **CLINICAL)
     visits.booking_assign(actor=admin, booking_id=booking["_id"], provider_id=nurse.id)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from bson import Decimal128, ObjectId, json_util
+from bson import Code, Decimal128, ObjectId, json_util
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
@@ -21,6 +21,8 @@ from django.core.management import CommandError
 from django.db import connection
 from pymongo import MongoClient
 
+from booking_service.api.callers import Caller, Role
+from bookings import moving
 from catalog import services
 from catalog.exceptions import ServiceChanged
 from monolith import repositories
@@ -28,7 +30,7 @@ from monolith.repositories import target_identity
 from monolith.sources import DEEPEST
 from patients.models import Patient
 from tests.benchmarks.population import write_export
-from tests.factories import service_document
+from tests.factories import service_document, tomorrow
 from tests.integration.catalog.documents import EDITOR
 from tests.integration.monolith.conftest import SAMPLE, collection, everything, one, stored
 
@@ -220,6 +222,29 @@ def test_it_does_not_go_on_from_an_export_which_was_made_nobody_knows_when(run, 
     output = run(monoliths_database, since="last")
 
     assert "patients: 14 read: 14 unchanged" in output
+
+
+def test_it_does_not_go_on_from_a_run_over_another_database(run, monoliths_database, mongodb_uri):
+    run(monoliths_database)
+    other = _with_database(mongodb_uri, f"{connection.settings_dict['NAME']}_other")
+    longer_ago = {"_id": ObjectId(), "name": "Asha", "email": "asha@example.com", "updatedAt": datetime(2020, 1, 1)}
+    with MongoClient[dict](other) as client:
+        client.get_default_database()["patients"].insert_one(longer_ago)
+        try:
+            first, second = run(other, since="last"), run(other, since="last")
+        finally:
+            client.drop_database(client.get_default_database())
+
+    assert "patients: 1 read: 1 taken" in first
+    assert "patients: 0 read" in second
+
+
+def test_it_goes_on_from_the_last_run_with_other_credentials_and_options(run, monoliths_database):
+    run(monoliths_database)
+
+    output = run(monoliths_database.replace("?", "?appName=x&", 1), since="last")
+
+    assert "patients: 14 read" not in output
 
 
 def test_it_does_not_go_on_from_a_run_that_left_a_gap(run, monoliths_database):
@@ -425,7 +450,6 @@ def test_dates_that_are_text_are_dates_here_wherever_they_stand(run, export, rep
         ({"patientDetails": "mother"}, "PART_UNREADABLE"),
         ({"statusTimestamps": "x"}, "PART_UNREADABLE"),
         ({"actualService": 5}, "PART_UNREADABLE"),
-        ({"notifications": [], "reminders": True}, "PART_UNREADABLE"),
         ({"payment": None}, "NO_PAYMENT"),
         ({"payment": "cash"}, "PART_UNREADABLE"),
         ({"pricing": {"payableAmount": None, "totalAmount": 500.001}}, "MONEY_ROUNDED"),
@@ -438,6 +462,61 @@ def test_a_visit_with_something_of_another_kind_in_it_stops_nothing(run, export,
 
     assert told in report()[REQUESTED_VISIT][1].split(",")
     assert "DIFFERS" not in output
+
+
+OWN_NAMES = [
+    ("nursebookings", REQUESTED_VISIT, {"claims": [{"a": 1}]}),
+    ("nursebookings", REQUESTED_VISIT, {"claims": [{"resource": "p", "first": 0, "last": 10**12}]}),
+    ("nursebookings", REQUESTED_VISIT, {"version": 7, "timeline": [{"to": "DONE"}], "rescheduleCount": 3}),
+    ("nursebookings", REQUESTED_VISIT, {"startsAt": {"$date": "2099-01-01T00:00:00Z"}}),
+    ("nursebookings", REQUESTED_VISIT, {"endsAt": {"$date": "2099-01-01T00:00:00Z"}}),
+    ("nursebookings", REQUESTED_VISIT, {"refund": {"status": "REQUESTED", "amount": 5}, "noShow": {"reason": "x"}}),
+    ("nursebookings", REQUESTED_VISIT, {"notifications": [], "reminders": True, "monolith": {"updatedAt": 1}}),
+    ("patients", FIRST_PATIENT, {"version": 7, "emailLower": "x", "sessions": [{"refreshId": "x"}]}),
+    ("patients", FIRST_PATIENT, {"signedOutAt": {"$date": "2099-01-01T00:00:00Z"}, "monolith": 5}),
+    ("servicecatalogs", "6b02ee6211a9b27b1f6387f4", {"version": 7, "monolith": {"fingerprint": "x"}}),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "names"), OWN_NAMES, ids=str)
+def test_names_of_this_service_in_a_document_of_the_monolith_say_nothing(run, export, report, name, key, names):
+    runs = []
+    for day in (1, 2):
+        changes = {**names, "updatedAt": {"$date": f"2026-12-0{day}T00:00:00Z"}, "unheardOf": day}
+
+        def changed(found, changes=changes):
+            one(found, key).update(changes)
+            return found
+
+        runs.append(run(export(**{name: changed})))
+        assert "NAME_OF_OURS" in report()[key][1].split(",")
+
+    found = stored(name, key)
+    originals = {entry["path"]: entry["value"] for entry in found["monolith"]["original"]}
+    assert found["unheardOf"] == 2
+    assert not any("DIFFERS" in output for output in runs)
+    assert originals.keys() >= names.keys()
+    assert not any(found.get(own) == originals[own] for own in names)
+
+
+def test_a_booking_written_here_and_copied_back_is_imported_again(run, export, monoliths_database):
+    run(export(nursebookings=at_ten))
+    admin, at_three = Caller(Role.ADMIN, ObjectId()), tomorrow(hour=15, days=9)
+    moving.booking_reschedule(actor=admin, booking_id=ObjectId(REQUESTED_VISIT), starts_at=at_three)
+    ours = stored("nursebookings", REQUESTED_VISIT)
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()["nursebookings"]
+        theirs.replace_one({"_id": ours["_id"]}, ours)
+    for name in ("nursebookings", "slotclaims"):
+        collection(name).delete_many({})
+
+    output = run(monoliths_database)
+
+    again = stored("nursebookings", REQUESTED_VISIT)
+    assert "DIFFERS" not in output
+    assert [again[name] for name in ("startsAt", "status")] == [ours[name] for name in ("startsAt", "status")]
+    assert again["claims"][0]["first"] == ours["claims"][0]["first"]
+    assert collection("slotclaims").count_documents({"booking": ours["_id"]}) == 12
 
 
 def test_a_service_that_the_catalog_cannot_read_stops_nothing(run, export, report):
@@ -689,6 +768,61 @@ def test_a_text_that_is_none_stops_nothing(run, report, monoliths_database):
     run(monoliths_database)
     assert collection("patients").count_documents({}) == 14
     assert collection("monolithquarantine").count_documents({"_id": f"patients:{FIRST_PATIENT}"}) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "field"),
+    [
+        ("nursebookings", REQUESTED_VISIT, "serviceType"),
+        ("nursebookings", REQUESTED_VISIT, "status"),
+        ("servicecatalogs", "6b02ee6211a9b27b1f6387f4", "category"),
+        ("patients", FIRST_PATIENT, "name"),
+    ],
+)
+def test_javascript_is_text(run, monoliths_database, name, key, field):
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()[name]
+        text = theirs.find_one({"_id": ObjectId(key)})[field]
+        theirs.update_one({"_id": ObjectId(key)}, {"$set": {field: Code(text), "unheardOf": [Code("f()", {"a": 1})]}})
+
+    output = run(monoliths_database)
+
+    assert "DIFFERS" not in output
+    assert (stored(name, key)[field], stored(name, key)["unheardOf"]) == (text, ["f()"])
+
+
+BIG = 10 << 20  # bytes, of the 16 MiB that MongoDB keeps
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"savedAddresses": [5, {"street": "x" * BIG}]}, "RULE_BROKEN"),  # kept here and as the original
+        ({"insurance": 5, "unheardOf": "x" * (BIG + (6 << 20) - 2000)}, "UNREADABLE"),
+        ({"email": 5, "unheardOf": "x" * (BIG + (6 << 20) - 2000)}, "UNREADABLE"),
+    ],
+    ids=["twice", "taken", "refused"],
+)
+def test_a_document_that_is_too_large_to_be_kept_stops_nothing(run, report, monoliths_database, odd, reason):
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()["patients"]
+        theirs.update_one({"_id": ObjectId(FIRST_PATIENT)}, {"$set": odd})
+
+    output = run(monoliths_database)
+
+    assert report()[FIRST_PATIENT] == ("quarantined", reason)
+    assert collection("monolithquarantine").count_documents({"_id": f"patients:{FIRST_PATIENT}"}) == 1
+    assert collection("patients").count_documents({}) == 13
+    assert "DIFFERS" not in output
+
+
+def test_what_is_wrong_with_a_document_is_told_in_a_few_words(run, export, report):
+    odd = {"included": list(range(1_000_000))}
+
+    run(export(servicecatalogs=lambda found: [{**found[0], **odd}, *found[1:]]))
+
+    (entry,) = collection("monolithquarantine").find({"collection": "servicecatalogs"})
+    assert (entry["reason"], len(entry["why"])) == ("RULE_BROKEN", 1000)
 
 
 def test_it_refuses_to_import_its_own_database(run, mongodb_uri):
