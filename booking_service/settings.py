@@ -141,7 +141,7 @@ DEBUG = False  # error pages never show code or data, in development neither
 SERVICE_NAME = "patient-booking-service"
 PORT = number("PORT", 3001, smallest=1, largest=65_535)
 WEB_CONCURRENCY = number("WEB_CONCURRENCY", 2, smallest=1, largest=MOST_TO_START)
-WEB_THREADS = number("WEB_THREADS", 9, smallest=1, largest=MOST_TO_START)
+WEB_THREADS = number("WEB_THREADS", 8, smallest=1, largest=MOST_TO_START)
 WEB_PIN_CPU = flag("WEB_PIN_CPU", True)  # each web process on one CPU
 
 ALLOWED_HOSTS = words("ALLOWED_HOSTS", "*")

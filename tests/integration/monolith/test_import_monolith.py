@@ -782,7 +782,7 @@ def test_a_text_that_is_none_stops_nothing(run, report, monoliths_database):
 def test_javascript_is_text(run, monoliths_database, name, key, field):
     with MongoClient[dict](monoliths_database) as client:
         theirs = client.get_default_database()[name]
-        text = theirs.find_one({"_id": ObjectId(key)})[field]
+        text = (theirs.find_one({"_id": ObjectId(key)}) or {})[field]
         theirs.update_one({"_id": ObjectId(key)}, {"$set": {field: Code(text), "unheardOf": [Code("f()", {"a": 1})]}})
 
     output = run(monoliths_database)

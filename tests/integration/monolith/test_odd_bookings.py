@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from bson import Decimal128, ObjectId, json_util
@@ -54,7 +55,7 @@ def exported(folder, path, values):
     day = now.replace(hour=0, minute=0, second=0) + timedelta(days=5)
     bookings = []
     for number, value in enumerate(values):
-        booking = {
+        booking: dict[str, Any] = {
             "_id": ObjectId(),
             "patient": patient,
             "serviceProvider": NURSE,
@@ -90,7 +91,8 @@ def test_no_booking_of_an_import_fails_a_page_or_a_change(run, tmp_path, callers
     odd_at = {path: [ODD[(number + step) % len(ODD)] for step in (0, 3)] for number, path in enumerate(PATHS)}
     exports = {path: exported(tmp_path, path, values) for path, values in odd_at.items()}
     output = run(tmp_path)
-    failed, answered = [], 0
+    failed: list[tuple[str, ...]] = []
+    answered = 0
 
     def ask(who, what, method, page, body=None):
         answer = who(method, f"/api/bookings{page}", body)
