@@ -54,6 +54,7 @@ _RELIED_ON: Shape = {
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
 _CANCELLATION = ("refundAmount", "cancellationFee")
 _PAYMENT = ("paidAmount", "amount", "refundAmount")
+FIRST_YEAR = 1900  # no visit was before, and the calendar's first days are none in another zone
 # Later stages last; the monolith stamped some of them out of order.
 _STAMPS = {
     "requestedAt": Status.REQUESTED,
@@ -117,6 +118,9 @@ def _owner_and_type(converted: Converted) -> None:
 
 def _visit_time(converted: Converted, zone: ZoneInfo) -> None:
     document = converted.document
+    day = instant(document.get("scheduledDate"))
+    if day is not None and day.year < FIRST_YEAR:
+        converted.original["scheduledDate"] = document.pop("scheduledDate")
     starts_at = visit_start(document, zone)
     if starts_at is None:
         written = str(document.get("scheduledTime"))[:40]
