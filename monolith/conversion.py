@@ -20,20 +20,23 @@ Document = dict[str, Any]
 # Of a document: which names are dates (None), embedded documents, lists of them, or what else something holds for.
 Shape = Mapping[str, "Shape | list[Shape] | Callable[[Any], bool] | None"]
 
-# Names that only this service writes, by collection. In a document of the monolith they say nothing.
+# Names that only this service writes, some in an embedded document, by collection. In a document of the monolith they
+# say nothing.
 OWN_NAMES: Mapping[str, Set[str]] = {
     "servicecatalogs": {"monolith", "version"},
     "patients": {"emailLower", "monolith", "sessions", "signedOutAt", "version"},
     "nursebookings": {
         *("claims", "endsAt", "monolith", "noShow", "notifications", "refund", "reminders"),
         *("rescheduleCount", "startsAt", "timeline", "version"),
+        *("payment.balance", "payment.discrepancies", "payment.dueSince", "payment.failedTransactions"),
+        *("payment.moreDiscrepancies", "payment.needsStaff", "payment.order"),
     },
 }
 PAISE = Decimal("0.01")
 MOST_WORDS = 1000  # characters that tell why a document was not taken
 MOST_MONEY = Decimal(10) ** 12
 # Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
-CONVERSION = b"4"
+CONVERSION = b"5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,17 @@ def document_id(document: Document) -> ObjectId:
 
 
 def parted(collection: str, source: Document) -> tuple[Document, Document]:
-    """A document of the monolith without what has a name of `OWN_NAMES`, and that."""
-    names = OWN_NAMES[collection] & source.keys()
-    theirs = {name: value for name, value in source.items() if name not in names}
-    return theirs, {name: source[name] for name in sorted(names)}
+    """A document of the monolith without what has a name of `OWN_NAMES`, and that by its path."""
+    theirs = source
+    ours: Document = {}
+    for path in sorted(OWN_NAMES[collection]):
+        part, _, name = path.rpartition(".")
+        holder = theirs.get(part) if part else theirs
+        if isinstance(holder, dict) and name in holder:
+            ours[path] = holder[name]
+            rest = {other: value for other, value in holder.items() if other != name}
+            theirs = {**theirs, part: rest} if part else rest
+    return theirs, ours
 
 
 def copied(source: Document, *parts: str) -> Document:

@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from bson import Decimal128, ObjectId, json_util
+from bson import Decimal128, Int64, ObjectId, json_util
 from bson.datetime_ms import DatetimeMS
 from django.contrib.auth.models import User
 from django.test import Client
@@ -13,6 +13,7 @@ from django.test import Client
 from booking_service.api.callers import Caller, Role
 from booking_service.partners import main_api
 from booking_service.partners.main_api import Provider
+from events.consumer import Event, Fate, take_effect
 from tests.factories import service_made, token_of, tomorrow
 from tests.integration.monolith.conftest import collection
 from tests.integration.patients.callers import Api
@@ -26,10 +27,32 @@ PATHS = (
     *("pricing", "pricing.payableAmount", "pricing.currency", "payment.status", "payment.method"),
     *("payment.paidAmount", "payment.transactionId", "payment.attempt", "payment.discrepancies"),
     *("payment.order", "payment.order.amount", "payment.order.orderId", "payment.order.expiresAt"),
+    *("payment.moreDiscrepancies", "payment.failedTransactions", "payment.dueSince", "payment.balance"),
     *("cancellation", "cancellation.refundAmount", "rating", "rating.stars", "statusTimestamps", "timeline"),
     *("claims", "version", "refund", "noShow", "reminders", "notifications", "rescheduleCount", "actualService"),
 )
-ODD = (5, "x", [1], [{"a": 1}], {"a": 1}, float("inf"), Decimal128("NaN"), DatetimeMS(577_014_796_800_000))
+FAR = DatetimeMS(577_014_796_800_000)
+ODD: tuple[Any, ...] = (5, "x", [1], [{"a": 1}], {"a": 1}, float("inf"), Decimal128("NaN"), FAR)
+LATER, PAID_BACK = datetime(2099, 1, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+PAYMENTS: tuple[dict[str, Any], ...] = (
+    *({"order": {"amount": 600, **more}} for more in ({}, {"orderId": None}, {"orderId": 5}, {"orderId": ""})),
+    *({"order": order} for order in ({"amount": 600, "expiresAt": LATER}, {"orderId": "o"}, None)),
+    *({"attempt": attempt} for attempt in (None, True, -1, 1.5, 2**31 - 1, Int64(2**63 - 1))),
+    *({"moreDiscrepancies": count} for count in (None, 1.5, Int64(2**63 - 1))),
+    *({"discrepancies": [flag]} for flag in ({}, None, {"at": LATER}, {"transactionId": "tx", "at": LATER})),
+    *({"discrepancies": [{"transactionId": name, "refundedAt": PAID_BACK}]} for name in ("tx", "", None)),
+    {"discrepancies": [{"amount": 600}]},
+    {"failedTransactions": [{}, None, 5]},
+    *({name: odd} for name in ("status", "method", "paidAmount", "transactionId", "paidAt") for odd in (*ODD, None)),
+)
+MESSAGES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("payment.completed", {"transactionId": "paid", "amount": 600}),
+    ("payment.completed", {"transactionId": "paid", "amount": 5}),
+    ("payment.failed", {"orderId": "another"}),
+    ("payment.failed", {"transactionId": "tx", "reason": "DECLINED"}),
+    ("payment.refunded", {"amount": 600}),
+    ("payment.refunded", {"amount": 600, "transactionId": "tx"}),
+)
 
 
 @pytest.fixture
@@ -128,3 +151,32 @@ def test_no_booking_of_an_import_fails_a_page_or_a_change(run, tmp_path, callers
     assert failed == []
     assert "DIFFERS" not in output
     assert answered == collection("nursebookings").count_documents({}) > 0.9 * sum(map(len, odd_at.values()))
+
+
+@pytest.mark.parametrize("status", ["PENDING", "PAID"])
+def test_no_booking_of_an_import_fails_a_message_on_its_payment(run, tmp_path, callers, status):
+    cases = list(product(PAYMENTS, MESSAGES))
+    patient, keys = exported(tmp_path, "payment", [{"status": status, **payment} for payment, _ in cases])
+    output = run(tmp_path)
+    asha = Api(token_of(Caller(Role.PATIENT, patient)))
+    failed: list[tuple[str, ...]] = []
+
+    for number, (key, (payment, (name, facts))) in enumerate(zip(keys, cases, strict=True)):
+        if asha("POST", f"/api/bookings/{key}/payment").status_code == 200:  # there is no payment service
+            failed.append((str(payment), "an order that nobody can pay"))
+        paid_by = {"transactionId": f"paid-{number}"} if facts.get("transactionId") == "paid" else {}
+        verdict = take_effect(Event(f"m-{number}", name, {"bookingId": str(key), **facts, **paid_by}, ""))
+        if verdict.fate is Fate.RETRY:
+            failed.append((str(payment), name, verdict.reason))
+
+    assert failed == []
+    assert "DIFFERS" not in output
+    assert collection("nursebookings").count_documents({}) == len(cases)
+
+
+@pytest.mark.parametrize(("attempt", "kept"), [(3, 3), (0, None), (None, None), ("3", None)])
+def test_an_attempt_that_counts_goes_on_where_a_booking_comes_back(run, tmp_path, attempt, kept):
+    _, (key,) = exported(tmp_path, "payment", [{"status": "FAILED", "attempt": attempt}])
+    run(tmp_path)
+
+    assert collection("nursebookings").find_one({"_id": key})["payment"].get("attempt") == kept

@@ -8,7 +8,17 @@ import pytest
 from bson import Decimal128, ObjectId
 from bson.datetime_ms import DatetimeMS
 
-from monolith.conversion import Converted, Quarantine, copied, document_id, fingerprint, instant, paise, shaped
+from monolith.conversion import (
+    Converted,
+    Quarantine,
+    copied,
+    document_id,
+    fingerprint,
+    instant,
+    paise,
+    parted,
+    shaped,
+)
 from monolith.schema import shape_of
 from patients.models import Patient
 
@@ -146,3 +156,19 @@ def test_it_copies_the_parts_it_will_change_and_nothing_else():
 
     assert source == {"pricing": {"surge": {"hours": [1]}}, "messages": [{"a": 1}]}
     assert copy["messages"] is source["messages"]
+
+
+def test_it_parts_what_has_a_name_of_ours_from_theirs_and_leaves_the_source_as_it_was():
+    source = {"version": 3, "status": "X", "payment": {"status": "PAID", "order": {"amount": 5}, "needsStaff": None}}
+    before = copy.deepcopy(source)
+
+    theirs, ours = parted("nursebookings", source)
+
+    assert theirs == {"status": "X", "payment": {"status": "PAID"}}
+    assert ours == {"payment.needsStaff": None, "payment.order": {"amount": 5}, "version": 3}
+    assert source == before
+
+
+@pytest.mark.parametrize("payment", [None, 5, [{"order": 1}], {}])
+def test_it_parts_nothing_from_a_part_that_has_no_name_of_ours(payment):
+    assert parted("nursebookings", {"payment": payment}) == ({"payment": payment}, {})
