@@ -68,7 +68,7 @@ def _decoded(document: bytes | memoryview) -> Read:
         return Read(str(found.get("_id")), found)
     except (InvalidBSON, InvalidDocument) as error:
         found = bson.decode(document, DECODED.with_options(unicode_decode_error_handler="replace"))
-        fault = f"a text in it is none, or it is too large ({type(error).__name__})"
+        fault = f"a text in it is none, or it is too large or too deep ({type(error).__name__})"
         return Read(str(found.get("_id")), fault=fault, text=str(found))
 
 

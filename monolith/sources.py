@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import bson
-from bson import Code, ObjectId, json_util
+from bson import Code, DBRef, ObjectId, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion, TypeDecoder, TypeRegistry
 from bson.errors import InvalidDocument
 
@@ -101,28 +101,29 @@ def digest_of(*names: str) -> str:
 
 def _parsed(line: bytes, place: str) -> Read:
     try:
-        return Read(place, _storable(json.loads(line.decode(), object_hook=_value)))
+        return Read(place, decoded(bson.encode(json.loads(line.decode(), object_hook=_value))))
     except Exception as error:  # noqa: BLE001 - whatever is odd in the line, the others must not wait for it
         fault = f"the line is no document that MongoDB can hold ({type(error).__name__})"
         return Read(place, fault=fault, text=line.decode(errors="replace"))
 
 
-def _storable(document: Document) -> Document:
-    """The document, which is one as MongoDB means it. Raises whatever tells that it is none."""
-    if _levels(document) > DEEPEST:
-        raise InvalidDocument("too deep")
-    return decoded(bson.encode(document))
-
-
 def decoded(raw: bytes | memoryview) -> Document:
-    """The document that `raw` is, from wherever it comes. Raises InvalidBSON; InvalidDocument when it is too large."""
+    """The document that `raw` is, from wherever it comes.
+
+    Raises:
+        InvalidBSON; InvalidDocument when it is too large or too deep.
+    """
     if len(raw) > LARGEST:
         raise InvalidDocument("too large")
-    return bson.decode(raw, DECODED)
+    document = bson.decode(raw, DECODED)
+    if _levels(document) > DEEPEST:
+        raise InvalidDocument("too deep")
+    return document
 
 
 def _levels(value: Any) -> int:
     """How deep documents and lists are nested in a value."""
+    value = value.as_doc() if isinstance(value, DBRef) else value
     if isinstance(value, dict | list):
         return 1 + max(map(_levels, value.values() if isinstance(value, dict) else value), default=0)
     return 0

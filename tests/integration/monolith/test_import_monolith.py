@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from bson import Code, Decimal128, ObjectId, json_util
+from bson import Code, DBRef, Decimal128, ObjectId, json_util
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
@@ -813,6 +813,33 @@ def test_a_document_that_is_too_large_to_be_kept_stops_nothing(run, report, mono
     assert report()[FIRST_PATIENT] == ("quarantined", reason)
     assert collection("monolithquarantine").count_documents({"_id": f"patients:{FIRST_PATIENT}"}) == 1
     assert collection("patients").count_documents({}) == 13
+    assert "DIFFERS" not in output
+
+
+def nested(levels):
+    return {"a": nested(levels - 1)} if levels > 1 else {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"status": "X", "unheardOf": nested(179)},  # with the document that it is in, all that MongoDB keeps
+        {"unheardOf": nested(DEEPEST)},
+        {"claims": nested(179)},
+        {"unheardOf": DBRef("patients", 1, x=nested(178))},
+    ],
+    ids=["refused", "taken", "original", "reference"],
+)
+def test_a_document_that_is_too_deep_to_be_kept_stops_nothing(run, report, monoliths_database, odd):
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()["nursebookings"]
+        theirs.update_one({"_id": ObjectId(REQUESTED_VISIT)}, {"$set": odd})
+
+    output = run(monoliths_database)
+
+    assert report()[REQUESTED_VISIT] == ("quarantined", "UNREADABLE")
+    assert collection("monolithquarantine").count_documents({"_id": f"nursebookings:{REQUESTED_VISIT}"}) == 1
+    assert collection("nursebookings").count_documents({}) == 57
     assert "DIFFERS" not in output
 
 
