@@ -57,9 +57,13 @@ class MonolithDatabase:
         """What changed last is read from the primary: after the last catch-up nobody reads again."""
         options = CodecOptions(RawBSONDocument)
         documents = self._database[collection].with_options(options, ReadPreference.PRIMARY if since else None)
-        changed = {"$or": [{"updatedAt": {"$gte": since}}, {"updatedAt": None}]} if since else {}
-        for document in documents.find(changed).sort("_id", 1):
+        for document in documents.find(_changed(since) if since else {}).sort("_id", 1):
             yield _decoded(document.raw)
+
+
+def _changed(since: datetime) -> Document:
+    """All but what a date says it was before `since`: MongoDB compares that with nothing else, save in a list."""
+    return {"$or": [{"updatedAt": {"$not": {"$lt": since}}}, {"updatedAt": {"$type": "array"}}]}
 
 
 def _decoded(document: bytes | memoryview) -> Read:

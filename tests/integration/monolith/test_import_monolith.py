@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from bson import Code, DBRef, Decimal128, ObjectId, json_util
+from bson import Code, DBRef, Decimal128, ObjectId, Timestamp, json_util
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
@@ -202,6 +202,27 @@ def test_it_goes_on_from_the_last_run(run, monoliths_database):
     output = run(monoliths_database, since="last")
 
     assert "patients: 14 read" not in output
+
+
+def test_it_goes_on_with_what_does_not_tell_when_it_was_changed(run, monoliths_database):
+    run(monoliths_database)
+    long_ago, now = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    seconds = Timestamp(int(now.timestamp()), 1)
+    odd = [now.isoformat(), long_ago.isoformat(), now.timestamp() * 1000, seconds, None, ..., [long_ago], "never"]
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()["patients"]
+        for number, at in enumerate([long_ago, now, *odd]):
+            person = {"_id": ObjectId(), "name": "Asha", "email": f"asha-{number}@example.com"}
+            theirs.insert_one(person if at is ... else {**person, "updatedAt": at})
+
+    output = run(monoliths_database, since="last")
+
+    missed = set(range(len(odd) + 2)) - {
+        int(patient["email"][5:].partition("@")[0])
+        for patient in collection("patients").find({"email": {"$regex": "^asha-"}})
+    }
+    assert missed == {0}
+    assert "DIFFERS" not in output
 
 
 def test_it_takes_what_became_visible_just_after_the_last_run_had_read(run, monoliths_database):
