@@ -15,7 +15,8 @@ from patients.passwords import MONOLITH_PREFIX, from_monolith
 LONGEST_EMAIL = 254
 _PHONE = re.compile(r"[6-9][0-9]{9}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
+# Of a cost from 4, bcrypt's least, to 12: what costs more would keep a place to hash for as long as a stranger likes.
+_BCRYPT = re.compile(rf"({re.escape(MONOLITH_PREFIX)})?\$2[aby]\$(0[4-9]|1[0-2])\$[./A-Za-z0-9]{{53}}")
 _SHAPE = shape_of(Patient)
 
 
@@ -69,9 +70,9 @@ def _password(converted: Converted) -> None:
     password = converted.document.get("password")
     if isinstance(password, str) and _BCRYPT.fullmatch(password):
         converted.document["password"] = from_monolith(password)
-    elif not (isinstance(password, str) and password.startswith(MONOLITH_PREFIX)):
+    else:
         converted.document["password"] = ""
-        converted.note("NO_PASSWORD", "taken without a password: the stored one is no bcrypt hash")
+        converted.note("NO_PASSWORD", "taken without a password: the stored one is no bcrypt hash of a cost up to 12")
 
 
 def without_phone(converted: Converted) -> None:

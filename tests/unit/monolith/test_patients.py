@@ -84,7 +84,27 @@ def test_it_takes_an_invalid_phone_as_not_verified(phone):
     assert reasons(converted) == ["PHONE_INVALID"]
 
 
-@pytest.mark.parametrize("password", [..., "", "plain text", "$2b$10$short", "bcrypt", 7])
+@pytest.mark.parametrize("cost", ["04", "10", "12"])
+@pytest.mark.parametrize("prefix", ["", "bcrypt$"])
+def test_it_keeps_a_hash_that_is_soon_compared(cost, prefix):
+    hashed = HASH.replace("$10$", f"${cost}$")
+
+    converted = converted_patient(patient(password=prefix + hashed))
+
+    assert converted.document["password"] == f"bcrypt${hashed}"
+    assert converted.findings == []
+
+
+TOO_COSTLY = [HASH.replace("$10$", f"${cost}$") for cost in (13, 16, 31)]
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        *(..., "", "plain text", "$2b$10$short", "bcrypt", 7, "bcrypt$", HASH.replace("$10$", "$03$")),
+        *(prefix + hashed for prefix in ("", "bcrypt$") for hashed in TOO_COSTLY),
+    ],
+)
 def test_it_takes_a_patient_without_a_usable_hash_without_a_password(password):
     converted = converted_patient(patient(password=password))
 
