@@ -179,6 +179,7 @@ def test_only_published_rows_ever_expire(waiting):
     outbox_sent(claim())
     expiry = OutboxEvent.objects.mongo_index_information()["outbox_sent"]
     assert (expiry["key"], expiry["expireAfterSeconds"]) == ([("publishedAt", 1)], 14 * 24 * 3600)
+    assert expiry["partialFilterExpression"] == {"status": "SENT"}
     dates = {row["status"]: row["publishedAt"] for row in OutboxEvent.objects.mongo_find({})}
     assert dates[Status.WAITING] is None
     assert dates[Status.SENT] is not None
