@@ -47,10 +47,11 @@ def payment_refused(facts: Facts, refusal: ServiceError) -> None:
 
 
 def payment_failed(facts: Facts) -> None:
+    order_id = facts.get("orderId")
     payments.payment_failed(
         booking_id=ObjectId(facts["bookingId"]),
         transaction_id=facts.get("transactionId") or "",
-        order_id=facts.get("orderId") or "",
+        order_id=order_id if isinstance(order_id, str) else "",
         reason=facts.get("reason") or "",
     )
 
