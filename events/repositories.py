@@ -319,7 +319,7 @@ def inbox_add(message_id: str, *, type: str, correlation_id: str, digest: str) -
 
 def transaction_claim(transaction_id: str, booking_id: ObjectId) -> ObjectId:
     """The booking that a transaction of the payment service pays: this one, from the caller's transaction on, if there
-    was none before. It is known for as long as the inbox keeps its rows.
+    was none before. It is known for as long as the inbox keeps its rows, of which an import writes none.
 
     Raises:
         OutsideTransactionError: there is no transaction.
