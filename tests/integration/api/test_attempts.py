@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from typing import TypeVar
 
 import pytest
 from django.db import OperationalError
@@ -17,6 +18,7 @@ from booking_service.api.attempts import FAILURES, AttemptLimits, TooManyAttempt
 from booking_service.api.bulkhead import Bulkhead, Busy
 from booking_service.api.throttling import Counters
 
+R = TypeVar("R")
 LIMITS = AttemptLimits("test")
 
 
@@ -50,10 +52,10 @@ def tried(*, right: bool, account: str = "asha", address: str = "10.0.0.1", seco
     return True
 
 
-def at_once(count: int, attempt: Callable[[int], bool]) -> list[bool]:
+def at_once(count: int, attempt: Callable[[int], R]) -> list[R]:
     barrier = threading.Barrier(count)
 
-    def one(number: int) -> bool:
+    def one(number: int) -> R:
         barrier.wait()
         return attempt(number)
 

@@ -88,7 +88,9 @@ def exported(folder, path, values):
 def test_no_booking_of_an_import_fails_a_page_or_a_change(run, tmp_path, callers, staff):
     service_made(requirements__minAge=18, requirements__maxAge=90)
     nurse, admin = callers
-    odd_at = {path: [ODD[(number + step) % len(ODD)] for step in (0, 3)] for number, path in enumerate(PATHS)}
+    odd_at: dict[str, list[Any]] = {
+        path: [ODD[(number + step) % len(ODD)] for step in (0, 3)] for number, path in enumerate(PATHS)
+    }
     odd_at["scheduledDate"] = [
         datetime(1, 1, 1, tzinfo=UTC),
         datetime(1, 1, 1, 20, tzinfo=UTC),
