@@ -303,9 +303,10 @@ def payment_failed(*, booking_id: ObjectId, transaction_id: str = "", order_id: 
 
 
 def _is_of_another_order(booking: Mapping[str, Any], order_id: str) -> bool:
-    """Where no order is open, the one that is named may be opening just now."""
-    order = _open_order(booking)
-    return bool(order_id and order and order["orderId"] != order_id)
+    """Where no order is open, the one that is named may be opening just now; one that an import brought without an id
+    may be the one that is named."""
+    open_id = (_open_order(booking) or {}).get("orderId")
+    return bool(order_id and open_id and open_id != order_id)
 
 
 @transactional

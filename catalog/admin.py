@@ -310,8 +310,9 @@ class ServiceAdmin(BoundedLists, FoundByText, ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Service, form: Any, change: bool) -> None:
         actor = caller_of(request)
-        if "version" not in form.fields:  # the list, which only moves services
-            services.services_reorder(actor=actor, orders={obj.pk: obj.sort_order})
+        if isinstance(form, PlaceForm):
+            if form.moves:
+                services.services_reorder(actor=actor, orders=form.moves)
             return
         document = repositories.document_of(without_idle_parts(obj))
         if change:

@@ -3,8 +3,8 @@
     read:   one script call: the generation, and the answer unless this process holds it for that generation; a process
             that heard the generation TRUST_SECONDS ago or less goes by it, and calls nobody for what it holds
     miss:   one process of all rebuilds (a lock in Redis), the others wait for what it puts there
-    write:  the writer joins those under way, a new generation, and waits until nobody trusts the old one; MongoDB
-            commits; it leaves, a new generation
+    write:  the writer joins those under way, a new generation; MongoDB commits; it leaves, a new generation, and waits
+            until nobody trusts an old one
     follow: what is made of all services is built once a minute, and the touched ones are read again and put in
 
 Scarce: round trips; a cached answer costs one at most. What is kept belongs to a generation, so a change forgets
@@ -68,7 +68,7 @@ CHANGING = b"changing"
 # what is written past this app; twice that in searches.
 KEEP_SECONDS = 60
 TRUST_SECONDS = 0.05  # a booking reads its service: 20 calls of a process a second, not a thousand
-CHANGE_SECONDS = 15  # longer than a transaction is retried
+CHANGE_SECONDS = 15  # longer than most transactions are retried
 REBUILD_SECONDS = 1  # after that who rebuilds counts as dead, and one of those who wait takes over
 WAIT_SECONDS = 2  # so long a caller waits for others at most: it holds a thread
 SEAL_BYTES = 16
@@ -288,8 +288,8 @@ class CatalogCache:
 
     @contextmanager
     def changing(self, touched: Iterable[ObjectId]) -> Iterator[None]:
-        """Wrap a change of the catalog in it. Inside a transaction the new generation waits for its commit; after one
-        that is given up nothing is kept for CHANGE_SECONDS.
+        """Wrap a change of the catalog in it: who reads after its end reads the change. Inside a transaction the new
+        generation waits for its commit; after one that is given up nothing is kept for CHANGE_SECONDS.
 
         Args:
             touched: the services that are written; none for a change that leaves alone all that is followed.
@@ -302,12 +302,15 @@ class CatalogCache:
             except RedisAway:
                 return  # nobody is served from Redis by us; whoever finds it again renews the generation
 
+        def leave() -> None:
+            tell(self._redis.insist, _LEAVE)
+            time.sleep(2 * TRUST_SECONDS)  # however their clocks run, nobody goes by what was before any more
+
         tell(self._redis.attempt, _JOIN)
-        time.sleep(2 * TRUST_SECONDS)  # then nobody does any more, however their clocks run
         try:
             yield
         finally:
-            transaction.on_commit(lambda: tell(self._redis.insist, _LEAVE))
+            transaction.on_commit(leave)
 
     def renew(self) -> None:
         """Forget all that is kept, in all processes; within TRUST_SECONDS."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from bson import ObjectId
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
@@ -365,6 +366,8 @@ def show_fault(form: forms.BaseForm, name: str | None, fault: FieldError) -> Non
 class PlaceForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     """A service's place in the list, which staff change by dragging; PlaceFormSet decides what it becomes."""
 
+    moves: Mapping[ObjectId, int] = {}  # service → place; in the first form that changed: all, to be written together
+
     class Meta:
         model = Service
         fields = ("sort_order",)
@@ -385,6 +388,12 @@ class PlaceFormSet(forms.BaseModelFormSet):  # type: ignore[type-arg]  # as abov
             raise ValidationError("A service in this list is not there any more. Open it again.")
         if any(self.errors):
             return
+        self._place()
+        moved: list[Any] = [form for form in self.forms if form.has_changed()]
+        for form in moved[:1]:
+            form.moves = {form.instance.pk: form.instance.sort_order for form in moved}
+
+    def _place(self) -> None:
         posted = [form.cleaned_data["sort_order"] for form in self.forms]
         before = [form.initial["sort_order"] or 0 for form in self.forms]
         if posted == before:

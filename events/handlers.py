@@ -23,7 +23,8 @@ PAISA = Decimal("0.01")
 
 
 def payment_completed(facts: Facts) -> None:
-    """Raises PaymentAmountMismatch also when the transaction paid another booking before."""
+    """Raises PaymentAmountMismatch also when the inbox knows of another booking that the transaction paid. It does not
+    when an import brought that one, nor when that is longer ago than it keeps its rows, or was before it noted this."""
     booking_id = ObjectId(facts["bookingId"])
     if transaction_claim(facts["transactionId"], booking_id) != booking_id:
         raise PaymentAmountMismatch("The transaction paid another booking.")
@@ -47,10 +48,11 @@ def payment_refused(facts: Facts, refusal: ServiceError) -> None:
 
 
 def payment_failed(facts: Facts) -> None:
+    order_id = facts.get("orderId")
     payments.payment_failed(
         booking_id=ObjectId(facts["bookingId"]),
         transaction_id=facts.get("transactionId") or "",
-        order_id=facts.get("orderId") or "",
+        order_id=order_id if isinstance(order_id, str) else "",
         reason=facts.get("reason") or "",
     )
 

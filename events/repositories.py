@@ -302,6 +302,7 @@ def inbox_add(message_id: str, *, type: str, correlation_id: str, digest: str) -
 
     Raises:
         AlreadyDoneError: it did before; the transaction may be void.
+        OutsideTransactionError: there is no transaction.
     """
     if not in_transaction():
         raise OutsideTransactionError
@@ -318,7 +319,13 @@ def inbox_add(message_id: str, *, type: str, correlation_id: str, digest: str) -
 
 def transaction_claim(transaction_id: str, booking_id: ObjectId) -> ObjectId:
     """The booking that a transaction of the payment service pays: this one, from the caller's transaction on, if there
-    was none before. It is known for as long as the inbox keeps its rows."""
+    was none before. It is known for as long as the inbox keeps its rows, of which an import writes none.
+
+    Raises:
+        OutsideTransactionError: there is no transaction.
+    """
+    if not in_transaction():
+        raise OutsideTransactionError
     claim = {"type": TRANSACTION, "correlationId": "", "receivedAt": datetime.now(UTC), "bookingId": booking_id}
     row: Row = InboxMessage.objects.mongo_find_one_and_update(
         {"_id": inbox_key(TRANSACTION, transaction_id)},

@@ -13,6 +13,8 @@ from typing import Any
 
 import fastjsonschema
 
+from booking_service.partners.answers import LONGEST_TEXT
+
 Schema = dict[str, Any]
 DIALECT = "http://json-schema.org/draft-07/schema#"
 
@@ -30,6 +32,12 @@ RUPEES: Schema = {"type": "number", "minimum": 0, "maximum": 10_000_000, "descri
 CURRENCY: Schema = {"type": "string", "enum": ["INR"], "description": "amounts are rupees"}
 # No controls, no marks that turn text around, no halves of a character.
 SEEN = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*$"
+# No type: what is no text counts as absent, for it names no order.
+ORDER_ID: Schema = {
+    "maxLength": LONGEST_TEXT,
+    "pattern": SEEN,
+    "description": f"text up to {LONGEST_TEXT} characters; empty, or no text, it counts as absent",
+}
 STATUSES = (
     "REQUESTED SEARCHING ASSIGNED CONFIRMED EN_ROUTE IN_PROGRESS COMPLETED CANCELLED NO_SHOW FAILED".split()  # noqa: SIM905
 )
@@ -198,7 +206,7 @@ CONSUMED = (
         {
             "bookingId": ID,
             "transactionId": nullable(plain_text(200)),
-            "orderId": nullable(plain_text(200)),
+            "orderId": ORDER_ID,
             "reason": nullable(plain_text(1000)),
         },
         optional=("transactionId", "orderId", "reason"),

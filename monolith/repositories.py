@@ -42,13 +42,13 @@ class MonolithDatabase:
     def __init__(self, uri: str) -> None:
         self._client = MongoClient[Document](uri, appname="import_monolith", readPreference="secondaryPreferred")
         self._database = self._client.get_default_database()
-        hosts = urlsplit(uri).netloc.rpartition("@")[2].lower().split(",")
-        self.digest = digest_of(*sorted(hosts), self._database.name)
+        self._hello = self._database.command("hello")
+        self.digest = digest_of(*_servers(self._hello, uri), self._database.name)
 
     def identity(self) -> tuple[Any, str]:
         """Which database this is: its servers' replica set id or address, and its name."""
-        hello = self._database.command("hello")
-        return hello.get("topologyVersion", {}).get("processId") or self._client.address, self._database.name
+        process = self._hello.get("topologyVersion", {}).get("processId")
+        return process or self._client.address, self._database.name
 
     def count(self, collection: str) -> int:
         return self._database[collection].estimated_document_count()
@@ -64,6 +64,14 @@ class MonolithDatabase:
 def _changed(since: datetime) -> Document:
     """All but what a date says it was before `since`: MongoDB compares that with nothing else, save in a list."""
     return {"$or": [{"updatedAt": {"$not": {"$lt": since}}}, {"updatedAt": {"$type": "array"}}]}
+
+
+def _servers(hello: Document, uri: str) -> list[str]:
+    """What tells a database's servers from others: a replica set's own names, for through tunnels all are `localhost`;
+    the hosts of `uri` where it is none."""
+    if hello.get("hosts"):
+        return [hello["setName"], *sorted(hello["hosts"])]
+    return sorted(urlsplit(uri).netloc.rpartition("@")[2].lower().split(","))
 
 
 def _decoded(document: bytes | memoryview) -> Read:

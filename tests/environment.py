@@ -74,7 +74,7 @@ def servers_stop() -> None:
 Path(__file__).resolve().parents[1].joinpath(".local", "static").mkdir(parents=True, exist_ok=True)
 os.environ["ENVIRONMENT"] = "test"
 os.environ["DJANGO_SETTINGS_MODULE"] = "booking_service.settings"
-os.environ["PASSWORD_HASHES_AT_ONCE"] = "24"  # threads of a test that sign in together stand for several processes
+os.environ["PASSWORD_HASHES_AT_ONCE"] = "100"  # threads of a test that sign in together stand for several processes
 if WORKER:
     _share_of_worker(int(WORKER.removeprefix("gw")))
 else:

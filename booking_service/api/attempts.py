@@ -22,13 +22,14 @@ from uuid import uuid4
 from django.db import OperationalError
 
 from booking_service.api import throttling
+from booking_service.api.bulkhead import WAITING_ATTEMPTS
 from booking_service.api.errors import TooManyRequests
 
 FAILURES = 5
 WINDOW_SECONDS = 15 * 60
 # Longer than an attempt can take: MongoDB is not waited for beyond 20 s. A failure that comes later counts as well.
 PLACE_SECONDS = 30.0
-# Attempts take a tenth of a second or so, and no more of them wait than a process has places to hash (`bulkhead`).
+# Attempts take a tenth of a second or so, and only half of a process's places to hash are for those who wait.
 PATIENCE_SECONDS = 3.0
 PAUSE_SECONDS = 0.02
 
@@ -169,7 +170,7 @@ class AttemptLimits:
             address: where the attempt comes from.
 
         Raises:
-            TooManyAttempts: before the block runs.
+            TooManyAttempts, booking_service.api.bulkhead.Busy: before the block runs.
         """
         if not throttling.enabled():
             yield
@@ -189,14 +190,27 @@ class AttemptLimits:
 
 
 def _begun(names: list[str]) -> str:
-    """An attempt with a place in the window of each name, as soon as there is one in all. Raises TooManyAttempts."""
-    attempt = uuid4().hex
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while refusals := [answer for answer in _take(names, attempt) if not answer.given]:
+    """An attempt with a place in the window of each name, as soon as there is one in all.
+
+    Raises:
+        TooManyAttempts: there will be none.
+        Busy: there is none, and enough wait already.
+    """
+    attempt, give_up_at = uuid4().hex, time.monotonic() + PATIENCE_SECONDS
+    if not _takes(names, attempt, give_up_at):
+        with WAITING_ATTEMPTS.place():
+            while not _takes(names, attempt, give_up_at):
+                time.sleep(PAUSE_SECONDS)
+    return attempt
+
+
+def _takes(names: list[str], attempt: str, give_up_at: float) -> bool:
+    """Whether it has its places now. Raises TooManyAttempts when there is no use in waiting for them."""
+    refusals = [answer for answer in _take(names, attempt) if not answer.given]
+    if refusals:
         _give_back(names, attempt)  # nobody waits with a place in hand: two might wait for each other's
         _check_is_worth_waiting(refusals, give_up_at)
-        time.sleep(PAUSE_SECONDS)
-    return attempt
+    return not refusals
 
 
 def _check_is_worth_waiting(refusals: list[_Answer], give_up_at: float) -> None:

@@ -21,15 +21,17 @@ class Busy(ServiceUnavailable):
 
 
 class Bulkhead:
-    """As many places in this process as ``setting`` says; who finds none free waits ``seconds`` for one."""
+    """As many places in this process as ``setting`` says, or a ``share`` of them but one at least; who finds none free
+    waits ``seconds`` for one."""
 
-    def __init__(self, setting: str, *, seconds: float = 0.0) -> None:
+    def __init__(self, setting: str, *, share: float = 1.0, seconds: float = 0.0) -> None:
         self._setting = setting
+        self._share = share
         self._seconds = seconds
 
     @cached_property
     def _places(self) -> threading.BoundedSemaphore:
-        return threading.BoundedSemaphore(getattr(settings, self._setting))
+        return threading.BoundedSemaphore(max(1, int(getattr(settings, self._setting) * self._share)))
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -45,3 +47,5 @@ class Bulkhead:
 # A hash takes 16 to 60 ms of the process's CPU. Held around all of a use case, so that who is refused costs next to
 # nothing, and so that who waits for MongoDB or for an attempt of the same address is counted as well.
 PASSWORD_HASHES = Bulkhead("PASSWORD_HASHES_AT_ONCE")
+# Attempts that wait for others of their address or account hold a place to hash meanwhile: others keep half of them.
+WAITING_ATTEMPTS = Bulkhead("PASSWORD_HASHES_AT_ONCE", share=0.5)

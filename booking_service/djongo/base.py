@@ -91,9 +91,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Have a write of the open transaction sent with the next one that is waited for, see `pipelining`."""
         if self._session is None:
             raise TransactionManagementError("This write belongs into a transaction.")
-        if self._pipelined is None:
-            self._pipelined = PipelinedWrites(self.connection, self.session, self.database.name)
-        self._pipelined.add(command)
+        pipelined = self._pipelined or PipelinedWrites(self.connection, self.session, self.database.name)
+        try:
+            pipelined.add(command)
+        except BaseException:
+            if pipelined is not self._pipelined:
+                pipelined.drop()  # with nothing in it there is no answer to wait for
+            raise
+        self._pipelined = pipelined
 
     def pipeline_and_wait(self, command: dict[str, Any]) -> dict[str, Any]:
         """The answer to a write of the open transaction, sent with those that wait; it may hold `writeErrors`."""

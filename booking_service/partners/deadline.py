@@ -32,7 +32,7 @@ class Deadline:
     """A moment by which a call has to be over, how much of the time may be spent on connecting, and how many bytes may
     arrive."""
 
-    def __init__(self, seconds: float, connect_seconds: float, most_bytes: int = 0) -> None:
+    def __init__(self, seconds: float, connect_seconds: float, most_bytes: int) -> None:
         self._ends = time.monotonic() + seconds
         self._bytes_left = most_bytes
         self.connect_seconds = connect_seconds
@@ -102,7 +102,7 @@ class _TimedTLSSocket(ssl.SSLSocket):
 def _connect(connection: HTTPConnection) -> socket.socket:
     """A connected socket; all addresses of the host share the one time for connecting."""
     deadline = _deadline()
-    ends = Deadline(min(deadline.connect_seconds, deadline.check()), deadline.connect_seconds)
+    ends = Deadline(min(deadline.connect_seconds, deadline.check()), deadline.connect_seconds, most_bytes=0)
     try:
         addresses = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:

@@ -18,8 +18,13 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
+from booking_service.api.callers import Role
+from booking_service.partners import main_api
+from booking_service.partners.main_api import Provider
 from tests.factories import tomorrow
 from tests.integration.patients.callers import Api
+from tests.integration.security.test_limits import REGISTRATION, every_place_taken
+from tests.integration.security.world import platform_token
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "tests" / "data" / "monolith"
@@ -294,6 +299,16 @@ def cancel_twice(api):
     return api("DELETE", f"/api/bookings/{booking['_id']}", {"reason": "x"})
 
 
+def too_early(api):
+    booking, nurse = booked(api), Provider(ObjectId(), Role.NURSE, "Meera", frozenset(), None, True)
+    connection.database["nursebookings"].update_one(  # type: ignore[attr-defined]
+        {"_id": ObjectId(booking["_id"])}, {"$set": {"status": "CONFIRMED", "serviceProvider": nurse.id}}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main_api, "_ask", {nurse.id: nurse}.get)
+        return Api(platform_token(nurse.id))("PUT", f"/api/bookings/{booking['_id']}/en-route")
+
+
 def operator(_api):
     return Api()("POST", "/api/patients/login", {"email": {"$ne": None}, "password": {"$ne": None}})
 
@@ -301,6 +316,19 @@ def operator(_api):
 def guesses(_api):
     credentials = {"email": PATIENT_EMAIL, "password": "Wrong12345"}
     return [Api()("POST", "/api/patients/login", credentials) for _ in range(6)][-1]
+
+
+def busy(api):
+    known = {"email": PATIENT_EMAIL, "password": PASSWORDS[PATIENT_EMAIL]}
+    changed = {"currentPassword": known["password"], "newPassword": "Another414002x"}
+    with every_place_taken():
+        answers = [
+            api("PUT", "/api/patients/password", changed),
+            api("POST", "/api/patients/register", REGISTRATION),
+            api("POST", "/api/patients/login", known),
+        ]
+    assert [(answer.status_code, answer.headers["Retry-After"]) for answer in answers] == [(503, "1")] * 3
+    return answers[-1]
 
 
 def deactivated(_api):
@@ -341,8 +369,10 @@ DIFFERENCES = {
     "Cancelling what was not paid": (unpaid, 200, '"refundAmount":0'),
     "Paying a cancelled booking": (pay_cancelled, 409, "NOT_PAYABLE"),
     "Cancelling twice": (cancel_twice, 409, "NOT_CANCELLABLE"),
+    "A provider who tells a visit's course too early": (too_early, 422, "TOO_EARLY"),
     "An operator as email": (operator, 400, "email"),
     "The sixth wrong password": (guesses, 429, "TOO_MANY"),
+    "Signing in, registering or changing a password while too many do": (busy, 503, "BUSY"),
     "A deactivated account": (deactivated, 403, "ACCOUNT_DEACTIVATED"),
     "A pattern as search text": (regex, 200, '"data":[]'),
     "A refresh token as bearer": (refresh_as_access, 401, "success"),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from typing import TypeVar
 
 import pytest
 from django.db import OperationalError
@@ -14,8 +15,10 @@ from django_redis import get_redis_connection
 
 from booking_service.api import attempts, throttling
 from booking_service.api.attempts import FAILURES, AttemptLimits, TooManyAttempts
+from booking_service.api.bulkhead import Bulkhead, Busy
 from booking_service.api.throttling import Counters
 
+R = TypeVar("R")
 LIMITS = AttemptLimits("test")
 
 
@@ -49,10 +52,10 @@ def tried(*, right: bool, account: str = "asha", address: str = "10.0.0.1", seco
     return True
 
 
-def at_once(count: int, attempt: Callable[[int], bool]) -> list[bool]:
+def at_once(count: int, attempt: Callable[[int], R]) -> list[R]:
     barrier = threading.Barrier(count)
 
-    def one(number: int) -> bool:
+    def one(number: int) -> R:
         barrier.wait()
         return attempt(number)
 
@@ -113,6 +116,19 @@ def test_who_waits_for_nothing_is_told_to_come_back(monkeypatch) -> None:
             raise AssertionError("looked at")
     assert refusal.value.retry_after == 1
     assert all(attempt.result() for attempt in slow)
+
+
+def test_those_who_wait_leave_places_to_hash_to_others(monkeypatch, settings) -> None:
+    settings.PASSWORD_HASHES_AT_ONCE = 5
+    monkeypatch.setattr(attempts, "WAITING_ATTEMPTS", Bulkhead("PASSWORD_HASHES_AT_ONCE", share=0.5))
+
+    def one(number: int) -> bool | None:
+        try:
+            return tried(right=True, seconds=0.6)
+        except Busy:
+            return None
+
+    assert sorted(at_once(FAILURES + 5, one), key=str) == [None] * 3 + [True] * (FAILURES + 2)
 
 
 def test_successes_and_a_silent_database_count_for_nothing() -> None:

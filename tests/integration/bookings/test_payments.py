@@ -392,6 +392,18 @@ def test_a_late_failure_of_an_older_order_does_not_touch_the_one_that_is_open(bo
     assert (kept()["payment"]["status"], kept()["payment"]["attempt"]) == ("FAILED", 2)
 
 
+def test_a_failure_that_names_an_order_fails_one_that_came_without_an_id(
+    booking, post, payment_service, kept, documents
+):
+    post()
+    documents("nursebookings").update_one({"_id": booking["_id"]}, {"$unset": {"payment.order.orderId": 1}})
+
+    payments.payment_failed(booking_id=booking["_id"], transaction_id="txn-1", order_id="order-1")
+
+    assert (kept()["payment"]["status"], kept()["payment"]["attempt"]) == ("FAILED", 2)
+    assert post().body["data"]["orderId"] == "order-2"
+
+
 def test_an_order_that_fails_while_it_is_opened_is_not_kept(booking, post, payment_service, kept):
     payment_service.while_working = lambda: payments.payment_failed(
         booking_id=booking["_id"], transaction_id="txn-1", order_id="order-1"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import pytest
+from bson import ObjectId
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from catalog import services
@@ -94,6 +98,23 @@ def test_it_records_nothing_when_nothing_was_moved(editor: Client) -> None:
     dragged(editor, "FIRST", "SECOND")
 
     assert ServiceChange.objects.mongo_count_documents({"action": "MOVED"}) == 0
+
+
+def test_it_moves_all_in_one_change_of_the_catalog(editor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    _first, *others = [service_made(name, sortOrder=place) for place, name in enumerate(("FIRST", "SECOND", "THIRD"))]
+    changing, changes = services.catalog_cache.changing, []
+
+    def noted(touched: Iterable[ObjectId]) -> AbstractContextManager[None]:
+        changes.append(list(touched))
+        return changing(changes[-1])
+
+    monkeypatch.setattr(services.catalog_cache, "changing", noted)
+
+    dragged(editor, "FIRST", "THIRD", "SECOND")
+
+    assert changes == [others]
+    assert order() == ["FIRST", "THIRD", "SECOND"]
+    assert LogEntry.objects.filter(object_id__in=[str(key) for key in others]).count() == 2
 
 
 def test_it_keeps_the_rows_of_a_service_in_the_order_in_which_they_are_posted(editor: Client) -> None:

@@ -235,13 +235,16 @@ def test_it_takes_no_answer_for_anothers() -> None:
     assert insert_and_read[-1] == {"0", "1", "2"}
 
 
-def test_it_answers_what_was_sent_before_something_that_cannot_be_sent() -> None:
+@pytest.mark.parametrize(("before", "after"), [({"one"}, {"two"}), ({"one"}, set()), (set(), {"two"}), (set(), set())])
+def test_it_goes_on_past_something_that_cannot_be_sent(before: set[str], after: set[str]) -> None:
     with transaction.atomic():
-        insert("one")
+        for name in before:
+            insert(name)
         with pytest.raises(OverflowError):
             Clinic.objects.mongo_insert_pipelined([{"name": 2**64}])
-        insert("two")
-    assert names() == {"one", "two"}
+        for name in after:
+            insert(name)
+    assert names() == before | after
 
 
 def test_it_holds_no_connection_for_a_question_that_cannot_be_asked() -> None:

@@ -20,6 +20,7 @@ from events.repositories import (
     outbox_postpone,
     outbox_retry,
     outbox_sent,
+    transaction_claim,
 )
 
 LEASE = timedelta(seconds=30)
@@ -44,7 +45,9 @@ def test_writing_outside_a_transaction_raises_and_writes_nothing():
         OutboxEvent(type="booking.created", created_at=datetime.now(UTC)).save()
     with pytest.raises(OutsideTransactionError):
         inbox_add("m", type="payment.completed", correlation_id="", digest="")
-    assert OutboxEvent.objects.mongo_count_documents({}) == 0
+    with pytest.raises(OutsideTransactionError):
+        transaction_claim("t-1", ObjectId())
+    assert OutboxEvent.objects.mongo_count_documents({}) == InboxMessage.objects.mongo_count_documents({}) == 0
 
 
 def test_a_rolled_back_transaction_leaves_no_row(waiting):
@@ -179,6 +182,7 @@ def test_only_published_rows_ever_expire(waiting):
     outbox_sent(claim())
     expiry = OutboxEvent.objects.mongo_index_information()["outbox_sent"]
     assert (expiry["key"], expiry["expireAfterSeconds"]) == ([("publishedAt", 1)], 14 * 24 * 3600)
+    assert expiry["partialFilterExpression"] == {"status": "SENT"}
     dates = {row["status"]: row["publishedAt"] for row in OutboxEvent.objects.mongo_find({})}
     assert dates[Status.WAITING] is None
     assert dates[Status.SENT] is not None

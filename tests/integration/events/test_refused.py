@@ -10,6 +10,7 @@ from bson import ObjectId
 from django.db import connection as django_connection
 
 from booking_service.operations.metrics import EVENTS_CONSUMED
+from booking_service.partners.answers import LONGEST_TEXT
 from events.models import InboxMessage
 from events.repositories import TRANSACTION
 from events.topology import topology
@@ -139,9 +140,20 @@ def test_a_payment_that_was_refused_leaves_its_transaction_to_the_booking_that_i
     assert payment()["status"] == "PAID"
 
 
-@pytest.mark.parametrize(("named", "status"), [("order-1", "PENDING"), ("order-2", "FAILED"), (None, "FAILED")])
+@pytest.mark.parametrize(
+    ("named", "status"),
+    [
+        ("order-1", "PENDING"),
+        ("1" * LONGEST_TEXT, "PENDING"),
+        ("order-2", "FAILED"),
+        (None, "FAILED"),
+        ("", "FAILED"),
+        (2, "FAILED"),
+        ({"id": "order-1"}, "FAILED"),
+    ],
+)
 def test_a_failure_that_names_an_older_order_leaves_the_open_one(
-    rabbit: str, consume: Any, booking: Any, payment: Any, named: str | None, status: str
+    rabbit: str, consume: Any, booking: Any, payment: Any, named: object, status: str
 ) -> None:
     order = {"orderId": "order-2", "amount": booking["pricing"]["payableAmount"]}
     connection.database["nursebookings"].update_one({"_id": booking["_id"]}, {"$set": {"payment.order": order}})

@@ -20,13 +20,14 @@ from bson.raw_bson import RawBSONDocument
 from django.core.management import CommandError
 from django.db import connection
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from booking_service.api.callers import Caller, Role
 from bookings import moving
 from catalog import services
 from catalog.exceptions import ServiceChanged
 from monolith import repositories
-from monolith.repositories import target_identity
+from monolith.repositories import MonolithDatabase, target_identity
 from monolith.sources import DEEPEST
 from patients.models import Patient
 from tests.benchmarks.population import write_export
@@ -262,10 +263,55 @@ def test_it_does_not_go_on_from_a_run_over_another_database(run, monoliths_datab
 
 def test_it_goes_on_from_the_last_run_with_other_credentials_and_options(run, monoliths_database):
     run(monoliths_database)
+    with MongoClient[dict](monoliths_database) as client:
+        theirs = client.get_default_database()
+        theirs.command("createUser", "reader", pwd="Secret414002x", roles=["read"])
+        host, port = client.address or ("", 0)
+        as_reader = f"mongodb://reader:Secret414002x@{host}:{port}/{theirs.name}?directConnection=true"
+        try:
+            output = run(as_reader, since="last")
+        finally:
+            theirs.command("dropUser", "reader")
 
-    output = run(monoliths_database.replace("?", "?appName=x&", 1), since="last")
+    assert "patients: 0 read" in output
 
-    assert "patients: 14 read" not in output
+
+def test_it_goes_on_from_the_last_run_whatever_the_uri_calls_the_replica_set(run, monoliths_database):
+    run(monoliths_database)
+
+    output = run(_elsewhere(monoliths_database), since="last")
+
+    assert "patients: 0 read" in output
+
+
+def _elsewhere(uri):
+    """The same server by another of its names."""
+    here, there = ("localhost", "127.0.0.1") if "localhost" in uri else ("127.0.0.1", "localhost")
+    assert here in uri
+    return uri.replace(here, there)
+
+
+@pytest.mark.parametrize("other", [{"setName": "production"}, {"hosts": ["production-0:27017"]}], ids=str)
+def test_it_does_not_go_on_from_a_run_over_another_replica_set_at_the_same_address(
+    run, monoliths_database, monkeypatch, other
+):
+    run(monoliths_database)
+    command = Database.command
+    monkeypatch.setattr(Database, "command", lambda *args, **options: command(*args, **options) | other)
+
+    output = run(monoliths_database, since="last")
+
+    assert "patients: 14 read" in output
+
+
+def test_servers_that_are_no_replica_set_are_told_apart_by_the_uri(mongodb_uri, monkeypatch):
+    monkeypatch.setattr(Database, "command", lambda *_args, **_options: {"isWritablePrimary": True})
+
+    as_reader = mongodb_uri.replace("://", "://reader:Secret414002x@") + "&appName=x"
+
+    first, same, other = (MonolithDatabase(uri).digest for uri in (mongodb_uri, as_reader, _elsewhere(mongodb_uri)))
+
+    assert first == same != other
 
 
 def test_it_does_not_go_on_from_a_run_that_left_a_gap(run, monoliths_database):

@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from booking_service.api.renderers import encode
+from booking_service.partners.answers import LONGEST_TEXT
 from catalog.pricing import price_lines
 from catalog.rules import HIGHEST_PRICE, HIGHEST_SURGE
 from events.asyncapi import channel_name, document
@@ -115,6 +116,24 @@ def test_what_breaks_it_is_named_without_its_value(data):
     (name,) = data
     assert violation.startswith(f"data.data.{name} breaks")
     assert str(data[name]) not in violation.removeprefix(f"data.data.{name}") or not data[name]
+
+
+@pytest.mark.parametrize(
+    ("order_id", "passes"),
+    [
+        ("x" * LONGEST_TEXT, True),
+        ("", True),
+        (None, True),
+        (5, True),
+        ({"id": "x"}, True),
+        ("x" * (LONGEST_TEXT + 1), False),
+        ("x\x00", False),
+    ],
+)
+def test_a_failure_may_name_whatever_an_order_may_be_called(order_id, passes):
+    failed = CONSUMED_BY_NAME["payment.failed"]
+    body = {**PAYMENT, "event": "payment.failed", "data": {"bookingId": "a" * 24, "orderId": order_id}}
+    assert (failed.violation(body) is None) == Draft7Validator(failed.schema).is_valid(body) == passes
 
 
 @pytest.mark.parametrize("missing", ["event", "data", "timestamp", "service"])
