@@ -71,7 +71,7 @@ def _check_payable(booking: Mapping[str, Any]) -> None:
     payment = booking.get("payment") or {}
     if payment.get("status") in SETTLED:
         raise AlreadyPaid
-    if booking["status"] in FREEING or payment.get("method") in ("CASH", "INSURANCE") or not payable_amount(booking):
+    if booking["status"] in FREEING or payment.get("method") in ("CASH", "INSURANCE") or payable_amount(booking) <= 0:
         raise NotPayable
 
 

@@ -145,7 +145,7 @@ def visit_times(booking: Mapping[str, Any], zone: ZoneInfo) -> tuple[datetime | 
 
 def is_length(minutes: Any) -> TypeGuard[float]:
     """Whether a visit can last so many minutes."""
-    return isinstance(minutes, int | float) and not isinstance(minutes, bool) and 0 < minutes <= LONGEST_MINUTES
+    return isinstance(minutes, int | float) and not isinstance(minutes, bool) and 1 <= minutes <= LONGEST_MINUTES
 
 
 def notice_counts_to(booking: Mapping[str, Any], zone: ZoneInfo) -> datetime:

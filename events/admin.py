@@ -21,7 +21,7 @@ from booking_service.djongo import readable
 
 from .models import InboxMessage, Lane, OutboxEvent, Status
 from .receivers import REQUEST_REFUND, SEND_NOTIFICATION
-from .repositories import inbox_key, outbox_retry
+from .repositories import TRANSACTION, inbox_key, outbox_retry, transaction_booking
 from .schemas import CONSUMED_BY_NAME, PUBLISHED
 
 COLOURS = {Status.WAITING: "warning", Status.SENT: "success", Status.DEAD: "danger"}
@@ -147,14 +147,18 @@ class InboxMessageAdmin(ReadOnlyAdmin):
     list_display = ("_id", "type", "correlation_id", "received_at")
     search_fields = ("_id",)
     ordering = ("-received_at",)
-    fields = ("_id", "type", "correlation_id", "received_at")
+    fields = ("_id", "type", "correlation_id", "received_at", "paid_booking")
     readonly_fields = fields
+
+    @admin.display(description="booking that the transaction paid")
+    def paid_booking(self, message: InboxMessage) -> Any:
+        return transaction_booking(message.pk)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[InboxMessage], search_term: str
     ) -> tuple[QuerySet[InboxMessage], bool]:
         term = search_term.strip()
-        keys = [term, *(inbox_key(name, term) for name in CONSUMED_BY_NAME)]
+        keys = [term, *(inbox_key(name, term) for name in (*CONSUMED_BY_NAME, TRANSACTION))]
         return (queryset.filter(_id__in=keys) if term else queryset), False
 
 

@@ -337,6 +337,14 @@ def transaction_claim(transaction_id: str, booking_id: ObjectId) -> ObjectId:
     return found
 
 
+def transaction_booking(key: str) -> ObjectId | None:
+    """The booking in a row of the inbox that `transaction_claim` wrote; None for messages."""
+    found: ObjectId | None = (InboxMessage.objects.mongo_find_one({"_id": key}, {"bookingId": 1}) or {}).get(
+        "bookingId"
+    )
+    return found
+
+
 def inbox_key(type: str, message_id: str) -> str:
     """Ids are their senders' own: two may use the same, for events of different types."""
     key = f"{type}:{message_id}"

@@ -43,14 +43,16 @@ _RELIED_ON: Shape = {
     "actualService": {},
     "patientCondition": {"age": _COUNT},
     "patientDetails": {"age": _COUNT, "name": _TEXT},
-    "payment": {"attempt": _is_attempt, "status": _TEXT},
+    "payment": {"attempt": _is_attempt, "status": _TEXT, "transactionId": _TEXT},
     "statusTimestamps": {},
 }
 
 _PRICING = ("basePrice", "platformFee", "gst", "discount", "totalAmount", "payableAmount", "surgeMultiplier")
 _CANCELLATION = ("refundAmount", "cancellationFee")
 _PAYMENT = ("paidAmount", "amount", "refundAmount")
-FIRST_YEAR = 1900  # no visit was before, and the calendar's first days are none in another zone
+YEARS = range(
+    1900, 9999
+)  # of visits; the calendar's first and last days are none in another zone, and nothing ends later
 # Later stages last; the monolith stamped some of them out of order.
 _STAMPS = {
     "requestedAt": Status.REQUESTED,
@@ -115,7 +117,7 @@ def _owner_and_type(converted: Converted) -> None:
 def _visit_time(converted: Converted, zone: ZoneInfo) -> None:
     document = converted.document
     day = instant(document.get("scheduledDate"))
-    if day is not None and day.year < FIRST_YEAR:
+    if day is not None and day.year not in YEARS:
         converted.original["scheduledDate"] = document.pop("scheduledDate")
     starts_at = visit_start(document, zone)
     if starts_at is None:
@@ -162,7 +164,9 @@ def _pricing(converted: Converted, price: Pricer) -> None:
     lines = converted.part("pricing") or {}
     if amounts := [lines[name] for name in ("payableAmount", "totalAmount") if name in lines]:
         lines.update(payableAmount=amounts[0], totalAmount=amounts[-1])
-        lines.setdefault("currency", "INR")
+        if (currency := lines.setdefault("currency", "INR")) != "INR":
+            converted.original["pricing.currency"], lines["currency"] = currency, "INR"
+            converted.note("PART_UNREADABLE", "its price is taken as rupees, the original currency kept")
         return
     starts_at = document.get("startsAt") or document.get("createdAt")
     quoted = price(document["serviceType"], starts_at) if starts_at else None

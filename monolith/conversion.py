@@ -35,6 +35,7 @@ OWN_NAMES: Mapping[str, Set[str]] = {
 PAISE = Decimal("0.01")
 MOST_WORDS = 1000  # characters that tell why a document was not taken
 MOST_MONEY = Decimal(10) ** 12
+MOST_RUPEES = 10_000_000  # that a visit costs or somebody pays: as events and partners know them
 # Grows with every change of what a conversion makes of the same document, so that a re-run converts it again.
 CONVERSION = b"5"
 
@@ -70,7 +71,8 @@ class Converted:
     def money(self, part: str, *names: str) -> None:
         """Turn the floats `names` of the embedded document `part` (a dotted path) into exact paise.
 
-        What is not a number goes, and is kept as the original with everything else that differs.
+        What is not a number, or cannot be the price of anything here, goes, and is kept as the original with
+        everything else that differs.
         """
         lines = self.part(part)
         if lines is None:
@@ -82,6 +84,8 @@ class Converted:
             path = f"{part}.{name}"
             try:
                 exact = paise(lines[name])
+                if not 0 <= exact <= MOST_RUPEES:
+                    raise ValueError("not a price")
             except ValueError:
                 self.original[path] = lines.pop(name)
                 self.note("MONEY_UNREADABLE", f"{path} is no amount: left out, the original kept")

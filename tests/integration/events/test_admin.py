@@ -3,12 +3,14 @@
 from datetime import UTC, datetime
 
 import pytest
+from bson import ObjectId
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from booking_service.djongo import transaction
 from events.admin import duration
 from events.models import InboxMessage, OutboxEvent
-from events.repositories import AT_ONCE
+from events.repositories import AT_ONCE, transaction_claim
 
 LIST = "/admin/events/outboxevent/"
 
@@ -133,6 +135,14 @@ def test_the_inbox_is_listed_and_searched(staff):
     assert page.count("payment.failed:m-1</") == 1
     assert ">m-1</" in page
     assert "m-2" not in page
+
+
+def test_the_inbox_tells_which_booking_a_transaction_paid(staff):
+    booking = ObjectId()
+    transaction.run(transaction_claim, "t-1", booking)
+    page = staff.get("/admin/events/inboxmessage/?q=t-1").content.decode()
+    assert "payment.transaction:t-1" in page
+    assert str(booking) in staff.get("/admin/events/inboxmessage/payment.transaction:t-1/change/").content.decode()
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_no_booking_of_an_import_fails_a_page_or_a_change(run, tmp_path, callers
     }
     odd_at["scheduledDate"] = [
         datetime(1, 1, 1, tzinfo=UTC),
+        datetime(9999, 12, 31, tzinfo=UTC),
         datetime(1, 1, 1, 20, tzinfo=UTC),
         *odd_at["scheduledDate"],
     ]

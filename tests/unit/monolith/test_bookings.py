@@ -84,6 +84,8 @@ def test_it_takes_midnight_utc_for_the_local_day_and_other_moments_for_the_day_t
         {"scheduledTime": ...},
         {"scheduledDate": ...},
         {"scheduledDate": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)},
+        {"scheduledDate": datetime(9999, 12, 31, tzinfo=UTC)},
+        {"scheduledDate": datetime(1, 1, 1, tzinfo=UTC)},
     ],
 )
 def test_it_takes_a_visit_without_a_readable_time_without_an_instant(changes):
@@ -93,13 +95,31 @@ def test_it_takes_a_visit_without_a_readable_time_without_an_instant(changes):
     assert reasons(result) == ["TIME_UNREADABLE"]
 
 
-@pytest.mark.parametrize("minutes", [0, -5, "an hour", 100_000, True])
+@pytest.mark.parametrize("minutes", [0, 0.5, -5, "an hour", 100_000, True])
 def test_it_takes_an_unreadable_duration_as_the_monoliths_default(minutes):
     result = converted(booking(estimatedDuration=minutes))
 
     assert result.document["estimatedDuration"] == 60
     assert result.original["estimatedDuration"] == minutes
     assert reasons(result) == ["DURATION_UNREADABLE"]
+
+
+@pytest.mark.parametrize("amount", [-0.01, 10_000_000.01, 1e11])
+def test_it_takes_no_amount_that_nobody_can_be_asked_for_or_pay(amount):
+    result = converted(booking(pricing={"totalAmount": 678.5, "payableAmount": amount}, payment={"paidAmount": amount}))
+
+    assert (result.original["pricing.payableAmount"], result.original["payment.paidAmount"]) == (amount, amount)
+    assert result.document["pricing"]["payableAmount"] == Decimal128("678.50")
+    assert "paidAmount" not in result.document["payment"]
+    assert reasons(result).count("MONEY_UNREADABLE") == 2
+
+
+@pytest.mark.parametrize("currency", ["USD", "IN\nR", 5, None])
+def test_all_prices_are_in_rupees(currency):
+    result = converted(booking(pricing={"payableAmount": 678.5, "currency": currency}))
+
+    assert (result.document["pricing"]["currency"], result.original["pricing.currency"]) == ("INR", currency)
+    assert reasons(result) == ["PART_UNREADABLE"]
 
 
 def test_it_keeps_what_it_does_not_change():
