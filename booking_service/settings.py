@@ -7,6 +7,9 @@ templates of secrets and of compose files have many, and an empty secret would s
 from __future__ import annotations
 
 import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,7 +19,9 @@ from zoneinfo import ZoneInfo
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
+from redis import ConnectionPool, RedisError
 
+from booking_service.djongo import server
 from booking_service.djongo.apps import MIGRATION_MODULES  # noqa: F401 - Django's setting
 from booking_service.operations.logging import logging_config
 
@@ -120,6 +125,16 @@ def can_be_a_host(host: str) -> bool:
     return bool(HOST.fullmatch(host) and host.encode("idna"))
 
 
+@contextmanager
+def accepted(name: str, what: str) -> Iterator[None]:
+    """What a library refuses inside is refused by the variable's name, without the library's text: it may quote a
+    password."""
+    try:
+        yield
+    except (RedisError, OSError, ValueError, TypeError, AttributeError) as refusal:
+        raise ImproperlyConfigured(f"{name} must {what} ({type(refusal).__name__}).") from None
+
+
 def secret(name: str, default: str = DEVELOPMENT_SECRET) -> str:
     """A secret of at least SMALLEST_SECRET_BYTES, or "" where that is the default; production has no default one."""
     value = text(name, default)
@@ -219,24 +234,32 @@ MONGODB_URI = url(
     "mongodb",
     "mongodb+srv",
 )
+MONGODB_NAME = urlsplit(MONGODB_URI).path.strip("/") or "patient_booking"
+MONGODB_OPTIONS = {
+    "maxPoolSize": 50,
+    "serverSelectionTimeoutMS": 3000,
+    "connectTimeoutMS": 2000,
+    "socketTimeoutMS": 20000,
+    "appname": SERVICE_NAME,
+}
+with accepted("MONGODB_URI", "have a name of a database, options and files that the driver takes"):
+    server.check_names(MONGODB_URI, MONGODB_NAME, MONGODB_OPTIONS)
 DATABASES = {
     "default": {
         "ENGINE": "booking_service.djongo",
         "HOST": MONGODB_URI,
-        "NAME": urlsplit(MONGODB_URI).path.strip("/") or "patient_booking",
-        "OPTIONS": {
-            "maxPoolSize": 50,
-            "serverSelectionTimeoutMS": 3000,
-            "connectTimeoutMS": 2000,
-            "socketTimeoutMS": 20000,
-            "appname": SERVICE_NAME,
-        },
+        "NAME": MONGODB_NAME,
+        "OPTIONS": MONGODB_OPTIONS,
     }
 }
 DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
 
 # --- Redis ---------------------------------------------------------------------------------------------------------
 REDIS_URL = url("REDIS_URL", "redis://127.0.0.1:6379/0", "redis", "rediss", "unix")
+with accepted("REDIS_URL", "have a number of a database and options that the driver takes"):
+    if not REDIS_URL.startswith("unix:") and not re.fullmatch("/?[0-9]*", urlsplit(REDIS_URL).path):
+        raise ValueError
+    ConnectionPool.from_url(REDIS_URL).make_connection()  # which connects nowhere yet
 CACHES = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -368,6 +391,9 @@ PAYMENT_ORDERS_PATH = text("PAYMENT_ORDERS_PATH", "/api/payments/orders")
 PAYMENT_REFUNDS_PATH = text("PAYMENT_REFUNDS_PATH", "/api/payments/refunds")
 NOTIFICATIONS_PATH = text("NOTIFICATIONS_PATH", "/api/notifications")
 PARTNER_CA_BUNDLE = text("PARTNER_CA_BUNDLE")
+if PARTNER_CA_BUNDLE:
+    with accepted("PARTNER_CA_BUNDLE", "be a file of certificates"):
+        ssl.create_default_context(cafile=PARTNER_CA_BUNDLE)
 PARTNER_CONNECT_SECONDS = number("PARTNER_CONNECT_MS", 1000, smallest=1) / 1000
 PARTNER_DEADLINE_SECONDS = number("PARTNER_DEADLINE_MS", 3000, smallest=1) / 1000  # the whole call, retry included
 PARTNER_CALLS_AT_ONCE = number(
@@ -417,6 +443,8 @@ LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
     raise ImproperlyConfigured(f"LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not {LOG_LEVEL!r}.")
 LOG_FILE = text("LOG_FILE")
+if LOG_FILE and not Path(LOG_FILE).parent.is_dir():
+    raise ImproperlyConfigured(f"LOG_FILE must be in a folder that is there, not {LOG_FILE!r}.")
 LOGGING_CONFIG = "booking_service.operations.logging.configure"
 LOGGING = logging_config(log_format=LOG_FORMAT, level=LOG_LEVEL, log_file=LOG_FILE)
 SENTRY_DSN = text("SENTRY_DSN")

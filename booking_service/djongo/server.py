@@ -9,6 +9,7 @@ import pymongo
 from django.db import DatabaseError, connection
 from pymongo.errors import PyMongoError
 
+LONGEST_DATABASE_NAME_BYTES = 63  # MongoDB's limit, which the driver does not know
 _SET_NAME = re.compile(r"replicaSet=[^&]*&?", re.IGNORECASE)
 
 
@@ -24,6 +25,21 @@ def answers(seconds: float = 1.0) -> bool:
     except (DatabaseError, PyMongoError):
         return False
     return True
+
+
+def check_names(uri: str, database: str, options: dict[str, Any]) -> None:
+    """Have the driver read ``uri``, the files that it names, and the database's name. Connects nowhere.
+
+    Raises:
+        ValueError, OSError: no client can be made of that.
+    """
+    try:
+        with pymongo.MongoClient[dict[str, Any]](uri, connect=False, **options) as client:
+            client.get_database(database)
+    except PyMongoError as refusal:
+        raise ValueError(str(refusal)) from refusal
+    if len(database.encode()) > LONGEST_DATABASE_NAME_BYTES:
+        raise ValueError(f"A database's name has at most {LONGEST_DATABASE_NAME_BYTES} bytes.")
 
 
 def lacks_transactions(uri: str, seconds: float = 2.0) -> bool:

@@ -15,8 +15,8 @@ MAKE_REPLICA_SET = (
     "`mongosh --eval \"rs.initiate({_id: 'rs0', members: [{_id: 0, host: '127.0.0.1:27017'}]})\"`."
 )
 
-# A public network with a prefix as short as that is nobody's proxies, but a large part of the internet.
-PUBLIC_AT_LARGE = {4: 8, 6: 16}
+# So many public addresses, by version, are nobody's proxies, but a large part of the internet.
+PUBLIC_AT_LARGE = {4: 2 ** (32 - 8), 6: 2 ** (128 - 20)}
 
 
 @register(Tags.database)
@@ -48,7 +48,7 @@ def check_trusted_proxies(app_configs: Any, **_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"TRUSTED_PROXIES has {proxy!r}, which is no address and no network of proxies.",
-            hint="Give addresses or networks, such as 10.0.0.0/8,192.168.1.7.",
+            hint="Give addresses or networks, such as 10.0.0.0/8,192.168.1.7; not a large part of the internet.",
             id="operations.E003",
         )
         for proxy in [*_no_networks(settings.TRUSTED_PROXIES), *_everybody(settings.TRUSTED_PROXIES)]
@@ -79,14 +79,16 @@ def _no_networks(proxies: Iterable[str]) -> list[str]:
 
 
 def _everybody(proxies: Iterable[str]) -> list[str]:
-    """The networks, adjacent ones taken together, that are a large part of the internet."""
-    networks = [_network(proxy) for proxy in proxies]
-    joined: list[IPv4Network | IPv6Network] = [
-        *collapse_addresses(network for network in networks if isinstance(network, IPv4Network)),
-        *collapse_addresses(network for network in networks if isinstance(network, IPv6Network)),
+    """The public networks of each version that are, all together, a large part of the internet."""
+    public = [network for network in map(_network, proxies) if network is not None and not network.is_private]
+    versions: list[list[IPv4Network | IPv6Network]] = [
+        [*collapse_addresses(network for network in public if isinstance(network, IPv4Network))],
+        [*collapse_addresses(network for network in public if isinstance(network, IPv6Network))],
     ]
     return [
-        str(found) for found in joined if found.prefixlen <= PUBLIC_AT_LARGE[found.version] and not found.is_private
+        ",".join(map(str, networks))
+        for networks in versions
+        if networks and sum(network.num_addresses for network in networks) >= PUBLIC_AT_LARGE[networks[0].version]
     ]
 
 

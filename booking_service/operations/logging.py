@@ -72,6 +72,21 @@ def configure(config: dict[str, Any]) -> None:
         # Tests capture logs, which a cached logger escapes.
         cache_logger_on_first_use="pytest" not in sys.modules,
     )
+    sys.excepthook = log_uncaught
+
+
+def log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """sys.excepthook: what ends a command is a line like any other, where Python would print the exception's text.
+
+    Except at a prompt (`manage.py shell`), where somebody waits to read it. What a CommandError says is our own.
+    """
+    from django.core.management import CommandError
+
+    if hasattr(sys, "ps1"):
+        sys.__excepthook__(kind, error, trace)
+        return
+    said = {"said": str(error)} if isinstance(error, CommandError) else {}
+    structlog.get_logger(__name__).critical("uncaught_exception", exc_info=(kind, error, trace), **said)
 
 
 def as_record(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, Any]]:

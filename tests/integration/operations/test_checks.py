@@ -86,6 +86,9 @@ def test_it_says_that_rate_limits_are_off(settings: Settings) -> None:
         (["52.0.0.0/8"], "52.0.0.0/8"),
         (["52.0.0.0/9", "52.128.0.0/10", "52.192.0.0/10"], "52.0.0.0/8"),
         (["2a00::/12"], "2a00::/12"),
+        (["2000::/17"], "2000::/17"),
+        (["1.0.0.0/9", "52.0.0.0/9"], "1.0.0.0/9,52.0.0.0/9"),
+        (["2000::/21", "2a00::/21"], "2000::/21,2a00::/21"),
     ],
 )
 def test_it_refuses_a_proxy_that_is_no_network_or_everybody(settings: Settings, proxies: list[str], named: str) -> None:
@@ -99,6 +102,7 @@ def test_it_refuses_a_proxy_that_is_no_network_or_everybody(settings: Settings, 
 def test_it_accepts_private_networks_and_those_of_one_provider(settings: Settings) -> None:
     settings.TRUSTED_PROXIES = [
         *("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+        *("52.0.0.0/9", "52.0.0.0/9", "52.0.0.0/10"),
         *("104.16.0.0/13", "104.24.0.0/14", "130.211.0.0/22", "2400:cb00::/32", "2600:9000::/28", "9.9.9.9"),
     ]
 

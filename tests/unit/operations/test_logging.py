@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import re
+import subprocess
 import sys
 from typing import Any
 
@@ -9,7 +12,15 @@ import pytest
 import structlog
 
 from booking_service.api.request_id import bind_request_id
-from booking_service.operations.logging import JsonFormatter, TextFormatter, WithoutRequests, as_record, logging_config
+from booking_service.operations.logging import (
+    JsonFormatter,
+    TextFormatter,
+    WithoutRequests,
+    as_record,
+    log_uncaught,
+    logging_config,
+)
+from booking_service.settings import BASE_DIR
 
 
 def record(message: Any, *args: Any, **options: Any) -> logging.LogRecord:
@@ -111,6 +122,63 @@ def test_it_says_nothing_of_requests_that_django_refuses(name: str) -> None:
 def loggers_configured() -> dict[str, Any]:
     found: dict[str, Any] = logging_config(log_format="json", level="INFO")["loggers"]
     return found
+
+
+def ended(*arguments: str, **environment: str) -> tuple[int, str]:
+    """The exit code of a command of `manage.py`, and what it wrote to the terminal."""
+    process = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=BASE_DIR,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return process.returncode, process.stderr
+
+
+BREAKS = """
+def broken():
+    try:
+        {}['symptoms']
+    except KeyError as cause:
+        raise OSError('fever') from cause
+broken()
+"""
+REFUSES = "from django.core.management import CommandError; raise CommandError('There is no such patient.')"
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_command_that_an_exception_ends_tells_where_and_not_its_text(log_format: str) -> None:
+    code, said = ended("shell", "--command", BREAKS, LOG_FORMAT=log_format)
+
+    assert code == 1
+    assert "uncaught_exception" in said
+    assert re.search(r"builtins.OSError.*builtins.KeyError.*broken", said, re.DOTALL)
+    assert [text for text in ("fever", "symptoms", "Traceback") if text in said] == []
+
+
+@pytest.mark.parametrize("options", [[], ["--traceback"]])
+def test_a_command_that_refuses_says_why(options: list[str]) -> None:
+    code, said = ended("shell", "--command", REFUSES, *options)
+
+    assert (code, "There is no such patient." in said) == (1, True)
+
+
+def test_a_setting_that_is_refused_is_named_to_a_command() -> None:
+    code, said = ended("check_indexes", LOG_LEVEL="LOUD")
+
+    assert (code, "LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'." in said) == (1, True)
+
+
+def test_somebody_at_a_prompt_reads_what_went_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+
+    log_uncaught(KeyError, KeyError("symptoms"), None)
+
+    assert "KeyError: 'symptoms'" in capsys.readouterr().err
 
 
 def test_it_writes_a_file_only_when_asked() -> None:

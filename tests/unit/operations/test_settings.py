@@ -165,6 +165,7 @@ def test_a_file_that_is_not_there_is_named(settings_with: Any, tmp_path: Path) -
         ("LOG_LEVEL", "\udcff"),
         ("LOG_FORMAT", "xml"),
         ("LOG_LEVEL", "LOUD"),
+        ("LOG_FILE", "/nowhere/service.log"),
     ],
 )
 def test_a_broken_value_is_refused_by_name_in_one_line(settings_with: Any, name: str, bad: str) -> None:
@@ -205,6 +206,29 @@ def test_a_server_that_cannot_be_is_refused_without_its_password(settings_with: 
 
 
 @pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("MONGODB_URI", "mongodb://user:hunter2@one.example/a.b"),
+        ("MONGODB_URI", "mongodb://user:hunter2@one.example/a/b"),
+        ("MONGODB_URI", "mongodb://user:hunter2@one.example/" + "n" * 64),
+        ("MONGODB_URI", "mongodb://user:hunter2@one.example/booking?tlsCAFile=/nowhere"),
+        ("MONGODB_URI", "mongodb+srv://user:hunter2@cluster0.example.net/a.b"),
+        ("REDIS_URL", "redis://:hunter2@redis.example/0?socket_timeout=abc"),
+        ("REDIS_URL", "redis://:hunter2@redis.example/0?nope=1"),
+        ("REDIS_URL", "redis://:hunter2@redis.example/0?protocol=9"),
+        ("REDIS_URL", "redis://:hunter2@redis.example/abc"),
+        ("PARTNER_CA_BUNDLE", "/nowhere/hunter2.pem"),
+        ("PARTNER_CA_BUNDLE", "/tmp"),
+        ("PARTNER_CA_BUNDLE", __file__),
+    ],
+)
+def test_what_a_library_would_refuse_later_is_refused_without_its_text(settings_with: Any, name: str, bad: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} must (have|be) ") as refusal:
+        settings_with(**{**PRODUCTION, name: bad})
+    assert "hunter2" not in "".join(traceback.format_exception(refusal.value))
+
+
+@pytest.mark.parametrize(
     ("name", "good"),
     [
         (
@@ -213,8 +237,11 @@ def test_a_server_that_cannot_be_is_refused_without_its_password(settings_with: 
         ),
         ("MONGODB_URI", "mongodb+srv://user:pass@cluster0.example.net/booking"),
         ("MONGODB_URI", "mongodb://[::1]:27017/booking"),
+        ("MONGODB_URI", "mongodb://one.example/" + "n" * 63),
         ("MONGODB_URI", "mongodb://%2Ftmp%2Fmongodb-27017.sock/booking"),
         ("REDIS_URL", "rediss://:pass@redis_1:6380/0"),
+        ("REDIS_URL", "redis://redis:6379/1?socket_timeout=2&health_check_interval=30"),
+        ("REDIS_URL", "redis://redis:6379"),
         ("REDIS_URL", "unix:///run/redis/redis.sock?db=1"),
         ("RABBITMQ_URL", "amqp://guest:p@ss@[fd00::1]:5672/%2Fbooking"),
         ("MAIN_API_URL", "http://10.0.0.7:3900/base/"),
