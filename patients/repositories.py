@@ -100,8 +100,8 @@ def credentials(patient_id: ObjectId) -> Document | None:
 
 
 def by_email(email_lower: str) -> Document | None:
-    """The profile and the credentials behind an email address, active or not."""
-    return Patient.objects.mongo_find_one({"emailLower": {"$eq": email_lower}}, {**PROFILE, **CREDENTIALS})
+    """The whole document behind an email address, active or not."""
+    return Patient.objects.mongo_find_one({"emailLower": {"$eq": email_lower}})
 
 
 def change(patient_id: ObjectId, changes: Mapping[str, Any]) -> Document | None:
@@ -161,16 +161,18 @@ def sign_in_state(patient_id: ObjectId) -> Document | None:
     return Patient.objects.mongo_find_one({"_id": patient_id}, SIGN_IN_STATE)
 
 
-def session_add(patient_id: ObjectId, session: Document, *, password_changed_at: datetime | None, at: datetime) -> bool:
-    """Open a session, unless the account was closed or got another password since `password_changed_at` was read.
+def session_add(found: Mapping[str, Any], session: Document, *, at: datetime) -> bool:
+    """Open a session, unless the account was closed or got another password since it was `found`.
 
     One that is lost with MongoDB's primary costs its patient another sign-in; to wait for a disk would cost everybody
     a third of what a sign-in takes besides its hash.
     """
-    sessions = {"$slice": [{"$concatArrays": [_list("sessions"), [{"$literal": session}]]}, -MOST_SESSIONS]}
+    if isinstance(found.get("sessions", []), list):
+        update = {"$push": {"sessions": {"$each": [session], "$slice": -MOST_SESSIONS}}, "$set": {"lastActive": at}}
+    else:  # as a hand may have left it
+        update = {"$set": {"sessions": [session], "lastActive": at}}
     result = Patient.objects.mongo_on_primary.update_one(
-        {"_id": patient_id, "isActive": ACTIVE, "passwordChangedAt": password_changed_at},
-        [{"$set": {"sessions": sessions, "lastActive": at}}],
+        {"_id": found["_id"], "isActive": ACTIVE, "passwordChangedAt": found.get("passwordChangedAt")}, update
     )
     return bool(result.matched_count)
 

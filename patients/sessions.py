@@ -56,10 +56,7 @@ def session_open(credentials: Mapping[str, Any]) -> SignedIn | None:
     """
     patient_id = credentials["_id"]
     session = session_new(patient_id)
-    changed_at = credentials.get("passwordChangedAt")
-    if not repositories.session_add(
-        patient_id, session.document, password_changed_at=changed_at, at=session.document["openedAt"]
-    ):
+    if not repositories.session_add(credentials, session.document, at=session.document["openedAt"]):
         return None
     sign_in_state.forget(patient_id)
     return session.signed_in
