@@ -9,7 +9,7 @@ from typing import Any
 from bson import ObjectId
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.forms.formsets import BaseFormSet
 from django.utils.timezone import localtime
 from unfold import widgets
@@ -300,7 +300,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is not
         self.fields.setdefault("version", forms.IntegerField(required=False, widget=forms.HiddenInput()))
         self.initial.setdefault("version", self.instance.version or 0)
         if "sort_order" in self.fields:  # not in the form of those who may only look
-            self.fields["sort_order"].validators.append(MaxValueValidator(LARGEST_NUMBER))
+            self.fields["sort_order"].validators += [MinValueValidator(0), MaxValueValidator(LARGEST_NUMBER)]
         for name, path in EMBEDDED.items():
             self.initial.setdefault(name, value_at(self.instance, path))
 

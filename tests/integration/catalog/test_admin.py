@@ -149,6 +149,7 @@ def test_it_saves_a_package(editor: Client) -> None:
         ({"slug": "Night_Nursing"}, "slug"),
         ({"surge_multiplier": "0.5"}, "surge_multiplier"),
         ({"duration": "0"}, "duration"),
+        ({"sort_order": "-1"}, "sort_order"),
         ({"opens": "25:00"}, "opens"),
         ({"closed_dates": "Christmas"}, "closed_dates"),
         ({"min_age": "60", "max_age": "18"}, "max_age"),
